@@ -1,0 +1,1 @@
+"""Durable, verified checkpoint archives."""

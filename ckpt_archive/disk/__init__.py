@@ -1,0 +1,1 @@
+"""The local file system behind one protocol, and the one way to write durably."""

@@ -1,0 +1,186 @@
+"""What the rest of the code may ask of an object store: one verb each, no flags, no conveniences.
+
+There is no verb that overwrites: every object is created once, conditionally, and whoever finds the key taken reads it
+and compares. There is no retry in here either: `store.retry` owns that for all stores.
+
+Every implementation passes `testing.conformance`. All of them raise only errors of `ckpt_archive.errors`:
+`NotFoundError`, `AlreadyExistsError`, `UploadGoneError`, `ChecksumRefusedError`, `ThrottledError`, `DeniedError`,
+`UnavailableError` (nothing is known: it may have landed), `InvalidInputError`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from ckpt_archive.store.body import Body
+
+Sink = Callable[[memoryview], None]
+"""Takes the next bytes of an object, in order; the view is only valid during the call."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoreLimits:
+    """What the store can take. Defaults are those of S3 (Amazon S3 User Guide, "Multipart upload limits")."""
+
+    min_part_size_bytes: int = 5 << 20
+    max_part_size_bytes: int = 5 << 30
+    max_parts: int = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectInfo:
+    """An object as a listing, HEAD or GET shows it.
+
+    Attributes:
+        key: Relative to the archive's prefix.
+        size_bytes: Length.
+        etag: Opaque, without quotes; names these bytes for conditional reads within one operation, never an identity.
+        modified: The store's time of creation, or None where a verb does not tell.
+        storage_class: As the store spells it; "" for its default.
+    """
+
+    key: str
+    size_bytes: int
+    etag: str
+    modified: datetime | None = None
+    storage_class: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBytes:
+    """A small object read whole."""
+
+    info: ObjectInfo
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PartInfo:
+    """A part of a multipart upload, numbered from 1."""
+
+    number: int
+    size_bytes: int
+    etag: str
+
+
+@dataclass(frozen=True, slots=True)
+class UploadInfo:
+    """A multipart upload under way."""
+
+    key: str
+    upload_id: str
+    started: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """One page of a listing.
+
+    Attributes:
+        objects: In the order of the store (which is byte order everywhere only for fixed-width names on one level).
+        prefixes: With a delimiter: the folders directly below, each ending in '/'.
+        next_token: Pass it on for the next page; None on the last one.
+        store_time: The store's clock when it answered.
+    """
+
+    objects: tuple[ObjectInfo, ...]
+    prefixes: tuple[str, ...]
+    next_token: str | None
+    store_time: datetime
+
+
+class Store(Protocol):
+    """The verbs. Keys are relative to the archive's prefix, components separated by '/'."""
+
+    @property
+    def url(self) -> str:
+        """The archive's URL, for messages: without credentials."""
+        ...
+
+    @property
+    def limits(self) -> StoreLimits:
+        """Sizes and counts the store accepts."""
+        ...
+
+    def create(self, key: str, body: Body) -> ObjectInfo:
+        """Create an object that was not there, checked against `body.crc32c` where the store can (`If-None-Match: *`).
+
+        Raises:
+            AlreadyExistsError: The key is taken, perhaps by our own earlier try.
+            ChecksumRefusedError: The bytes sent were not those the checksum was made of.
+        """
+        ...
+
+    def read(self, key: str, *, limit_bytes: int) -> StoredBytes:
+        """Read a small object whole.
+
+        Raises:
+            NotFoundError: No such object.
+            IntegrityError: It is longer than `limit_bytes` (found before it is read).
+        """
+        ...
+
+    def fetch(self, key: str, *, offset: int, length: int, etag: str, sink: Sink) -> None:
+        """Stream `length` bytes from `offset` into `sink`, in order.
+
+        Every byte given to `sink` was received, but when this raises, `sink` may have seen any prefix of the range.
+
+        Raises:
+            ConflictError: The object no longer has this `etag`.
+            UnavailableError: The body broke off.
+        """
+        ...
+
+    def head(self, key: str) -> ObjectInfo:
+        """What is known about an object. Raises `NotFoundError`."""
+        ...
+
+    def list(self, prefix: str, *, delimiter: str = "", token: str | None = None, limit: int = 1000) -> Listing:
+        """One page (up to `limit` keys, at most 1,000) of the objects whose key begins with `prefix`."""
+        ...
+
+    def delete(self, key: str) -> None:
+        """Delete an object; that it is not there is fine. Only probes and retention call this."""
+        ...
+
+    def start_upload(self, key: str) -> str:
+        """Begin a multipart upload; its id."""
+        ...
+
+    def upload_part(self, key: str, upload_id: str, number: int, body: Body) -> PartInfo:
+        """Send part `number` (from 1), checked against `body.crc32c` where the store can. Raises `UploadGoneError`."""
+        ...
+
+    def complete_upload(self, key: str, upload_id: str, parts: tuple[PartInfo, ...]) -> None:
+        """Join parts 1 to N, all of them in order, into the object, if it is not there yet.
+
+        Raises:
+            AlreadyExistsError: The key is taken (not every store says so).
+            UploadGoneError: It was completed or aborted before, perhaps by our own earlier try: look at the key.
+        """
+        ...
+
+    def abort_upload(self, key: str, upload_id: str) -> None:
+        """Give an upload up and free its parts; that it is gone already is fine."""
+        ...
+
+    def list_uploads(self, prefix: str) -> tuple[UploadInfo, ...]:
+        """All uploads under way whose key begins with `prefix`."""
+        ...
+
+    def list_parts(self, key: str, upload_id: str) -> tuple[PartInfo, ...]:
+        """All parts the store holds, ascending, each number once (the latest). Raises `UploadGoneError`."""
+        ...
+
+
+def list_all(store: Store, prefix: str) -> tuple[ObjectInfo, ...]:
+    """All pages of a listing. For prefixes whose size is bounded by one checkpoint."""
+    objects: list[ObjectInfo] = []
+    token: str | None = None
+    while True:
+        page = store.list(prefix, token=token)
+        objects.extend(page.objects)
+        token = page.next_token
+        if token is None:
+            return tuple(objects)
