@@ -8,8 +8,10 @@ and remembers which ones nobody asked for, so that unknown fields survive a roun
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
 from typing import Any, NoReturn, TypeVar
 
+from ckpt_archive import clock
 from ckpt_archive.errors import IntegrityError, InvalidInputError
 
 Json = Any  # a JSON value: None, bool, int, float, str, list or dict with string keys
@@ -128,6 +130,14 @@ class Fields:
         if isinstance(value, bool) or not 0 <= value < 2**63:
             _refuse(self._what, f"{name!r} is not an integer from 0 to 2^63 - 1")
         return self._checked(name, value, check)
+
+    def time(self, name: str) -> datetime:
+        """The moment `name`, in the spelling of `clock.to_text`."""
+        text = self.text(name)
+        try:
+            return clock.from_text(text)
+        except ValueError as error:
+            raise IntegrityError(f"{self._what}: {name!r}: {text!r} is not a time in UTC", hint=_HINT) from error
 
     def flag(self, name: str) -> bool:
         """The boolean `name`."""
