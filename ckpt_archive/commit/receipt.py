@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from ckpt_archive import clock
-from ckpt_archive.commit import record
+from ckpt_archive import clock, record
 from ckpt_archive.names import check_attempt, check_rank, check_run_name, check_step
 from ckpt_archive.share import Share
 from ckpt_archive.strictjson import Json
