@@ -2,39 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 
-from ckpt_archive import clock, record
+from ckpt_archive import record
+from ckpt_archive.contribution import Contribution
 from ckpt_archive.names import check_attempt, check_rank, check_run_name, check_step
 from ckpt_archive.share import Share
 from ckpt_archive.strictjson import Json
-
-
-@dataclass(frozen=True, slots=True)
-class Contribution:
-    """What is said about a writer's share when it is sealed.
-
-    Attributes:
-        launch_key: Shared by all writers of one launch.
-        writers: How many writers this checkpoint has.
-        staged_at: When the share was sealed, by the writer's clock.
-        promotion: Why it goes to the archive, such as ``{"rule": "every", "count": 5}``.
-        metrics: Numbers the trainer gave, such as ``{"loss": 2.1}``.
-        labels: Texts the run was given, such as ``{"project": "x"}``.
-        lineage: Where it came from: sources, parent, code.
-        retention_class: Its class under the policy; "" while there is none.
-        completeness: "sealed" by the writer, or "assumed" by somebody who watched a folder fall quiet.
-    """
-
-    launch_key: str
-    writers: int
-    staged_at: datetime
-    promotion: Mapping[str, Json] = field(default_factory=dict)
-    metrics: Mapping[str, Json] = field(default_factory=dict)
-    labels: Mapping[str, Json] = field(default_factory=dict)
-    lineage: Mapping[str, Json] = field(default_factory=dict)
-    retention_class: str = ""
-    completeness: str = "sealed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,22 +36,13 @@ class Receipt:
 
     def encode(self) -> bytes:
         """Canonical bytes; their SHA-256 is what the manifest names."""
-        about = self.contribution
         members: dict[str, Json] = {
             "archive": self.archive_id,
             "run": self.run,
             "attempt": self.attempt,
             "step": self.step,
             "rank": self.rank,
-            "launch_key": about.launch_key,
-            "writers": about.writers,
-            "staged_at": clock.to_text(about.staged_at),
-            "promotion": dict(about.promotion),
-            "metrics": dict(about.metrics),
-            "labels": dict(about.labels),
-            "lineage": dict(about.lineage),
-            "completeness": about.completeness,
-            **({"class": about.retention_class} if about.retention_class else {}),
+            **self.contribution.to_json(),
             **self.share.to_json(),
         }
         return record.encode("receipt", members, self.unknown)
@@ -98,17 +62,7 @@ class Receipt:
             attempt=fields.number("attempt", check_attempt),
             step=fields.number("step", check_step),
             rank=fields.number("rank", check_rank),
-            contribution=Contribution(
-                launch_key=fields.text("launch_key"),
-                writers=fields.number("writers"),
-                staged_at=fields.time("staged_at"),
-                promotion=fields.mapping("promotion"),
-                metrics=fields.mapping("metrics"),
-                labels=fields.mapping("labels"),
-                lineage=fields.mapping("lineage"),
-                retention_class=fields.text("class") if fields.has("class") else "",
-                completeness=fields.text("completeness"),
-            ),
+            contribution=Contribution.from_json(fields),
             share=Share.from_json(fields),
         )
         if not receipt.rank < receipt.contribution.writers:

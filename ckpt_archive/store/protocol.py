@@ -136,8 +136,25 @@ class Store(Protocol):
         """What is known about an object. Raises `NotFoundError`."""
         ...
 
-    def list(self, prefix: str, *, delimiter: str = "", token: str | None = None, limit: int = 1000) -> Listing:
-        """One page (up to `limit` keys, at most 1,000) of the objects whose key begins with `prefix`."""
+    def list(
+        self,
+        prefix: str,
+        *,
+        delimiter: str = "",
+        token: str | None = None,
+        limit: int = 1000,
+        start_after: str = "",
+    ) -> Listing:
+        """One page (up to `limit` keys, at most 1,000) of the objects whose key begins with `prefix`.
+
+        Args:
+            prefix: What the keys begin with.
+            delimiter: "/" folds everything below the next level into `Listing.prefixes`; "" for none.
+            token: `Listing.next_token` of the page before.
+            limit: Most keys and prefixes together.
+            start_after: Only keys after this one. For prefixes below which all keys have one depth and fixed-width names,
+                because only there all stores agree on the order.
+        """
         ...
 
     def delete(self, key: str) -> None:
