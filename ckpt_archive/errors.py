@@ -49,6 +49,10 @@ class DeniedError(UnavailableError):
     """The store refused our credentials or our rights: trying again does not help until somebody mends them."""
 
 
+class ColdError(UnavailableError):
+    """The object lies in a cold storage class: trying again does not help until it is thawed."""
+
+
 class IntegrityError(CkptArchiveError):
     """Bytes are not what they should be: do not use them, and find out where they changed."""
 

@@ -7,11 +7,13 @@ number is subtracted from the largest one ("inverted"). Keys are relative to the
 from datetime import UTC, datetime
 
 from ckpt_archive.errors import IntegrityError
-from ckpt_archive.names import MAX_ATTEMPT, MAX_RANK, MAX_STEP, check_run_name
+from ckpt_archive.names import MAX_ATTEMPT, MAX_RANK, MAX_STEP, RUN_NAME
 
 ARCHIVE = "archive.json"
 MANIFESTS = "manifests/"
 RUNS = "runs/"
+
+_FOREIGN = "It was not written by ckpt-archive: move it elsewhere."
 
 _ATTEMPT_DIGITS = len(str(MAX_ATTEMPT))
 _STEP_DIGITS = len(str(MAX_STEP))
@@ -41,9 +43,14 @@ def data_object(run: str, attempt: int, step: int, rank: int, sha256: str) -> st
     return share_folder(run, attempt, step, rank) + sha256
 
 
+def receipts_of_attempt(run: str, attempt: int) -> str:
+    """All receipts of an attempt, oldest step first; ends in '/'."""
+    return f"receipts/{run}/{_attempt(attempt)}/"
+
+
 def receipts_folder(run: str, attempt: int, step: int) -> str:
     """All receipts of a checkpoint; ends in '/'."""
-    return f"receipts/{run}/{_attempt(attempt)}/{_step(step)}/"
+    return f"{receipts_of_attempt(run, attempt)}{_step(step)}/"
 
 
 def receipt(run: str, attempt: int, step: int, rank: int) -> str:
@@ -58,6 +65,18 @@ def receipt_rank(key: str) -> int:
         IntegrityError: If the key is not one that `receipt` builds.
     """
     return _number(key, key.rpartition("/")[2], _RANK_DIGITS)
+
+
+def receipt_step(key: str) -> int:
+    """The step in a receipt's key.
+
+    Raises:
+        IntegrityError: If the key is not one that `receipt` builds.
+    """
+    components = key.split("/")
+    if len(components) != 5:
+        raise IntegrityError(f"{key} is not a receipt's key", hint=_FOREIGN)
+    return _number(key, components[3] + ".json", _STEP_DIGITS)
 
 
 def manifests_folder(run: str, attempt: int | None = None) -> str:
@@ -82,7 +101,29 @@ def manifest_place(key: str) -> tuple[str, int, int]:
         raise IntegrityError(f"{key} is not a manifest's key", hint="Nothing else may live under manifests/.")
     attempt = MAX_ATTEMPT - _number(key, components[2] + ".json", _ATTEMPT_DIGITS)
     step = MAX_STEP - _number(key, components[3], _STEP_DIGITS)
-    return check_run_name(components[1]), attempt, step
+    return manifests_run(f"{MANIFESTS}{components[1]}/"), attempt, step
+
+
+def manifests_run(folder: str) -> str:
+    """The run of a folder directly below `MANIFESTS`.
+
+    Raises:
+        IntegrityError: If it is not one that `manifests_folder` builds.
+    """
+    name = folder.removeprefix(MANIFESTS).removesuffix("/")
+    if not RUN_NAME.fullmatch(name):
+        raise IntegrityError(f"{folder} is not a run's folder", hint="Nothing else may live under manifests/.")
+    return name
+
+
+def manifests_attempt(folder: str) -> int:
+    """The attempt of a folder directly below a run's manifests.
+
+    Raises:
+        IntegrityError: If it is not one that `manifests_folder` builds.
+    """
+    name = folder.removesuffix("/").rpartition("/")[2]
+    return MAX_ATTEMPT - _number(folder, name + ".json", _ATTEMPT_DIGITS)
 
 
 def attempts_folder(run: str) -> str:
@@ -133,4 +174,4 @@ def _number(key: str, name: str, digits: int) -> int:
     stem, dot, suffix = name.partition(".")
     if len(stem) == digits and stem.isascii() and stem.isdigit() and dot + suffix == ".json":
         return int(stem)
-    raise IntegrityError(f"{key} has a name that is not {digits} digits and .json", hint="It was not written by us.")
+    raise IntegrityError(f"{key} has a name that is not {digits} digits and .json", hint=_FOREIGN)

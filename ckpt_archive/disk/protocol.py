@@ -166,6 +166,10 @@ class FileSystem(Protocol):
         """Room on the file system that holds `path`."""
         ...
 
+    def is_mount_point(self, path: str) -> bool:
+        """Whether another file system begins at this directory, so that it can not be renamed or removed."""
+        ...
+
     def mount_kind(self, path: str) -> str:
         """The type of that file system: "ext4", "xfs", "tmpfs", "nfs", "lustre", "fuse", … or "unknown"."""
         ...

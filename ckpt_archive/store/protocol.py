@@ -9,7 +9,7 @@ Every implementation passes `testing.conformance`. All of them raise only errors
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
@@ -57,11 +57,19 @@ class StoredBytes:
 
 @dataclass(frozen=True, slots=True)
 class PartInfo:
-    """A part of a multipart upload, numbered from 1."""
+    """A part of a multipart upload, numbered from 1.
+
+    Attributes:
+        number: From 1.
+        size_bytes: Length.
+        etag: Opaque, without quotes; names these bytes when the upload is completed.
+        crc32c: With which it was sent, where the store tells; some ask for it again when the upload is completed.
+    """
 
     number: int
     size_bytes: int
     etag: str
+    crc32c: int | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,66 @@
+# Everything a fresh clone needs: `make setup`, then `make check test`. Needs Linux, Python 3.11 or newer, git and make.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SEEDS ?= 1000
+PYTEST_WORKERS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help setup check lint format types layers dependencies test coverage demo soak clean
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' Makefile
+
+setup: $(VENV)/.setup  ## create .venv with everything that development needs; repeating it costs nothing
+
+# The stamps are written last, so an installation that was broken off is simply done again.
+$(VENV)/.setup: pyproject.toml | $(VENV)/.pip
+	$(BIN)/python -m pip install --quiet --editable '.[all]' --group dev
+	@touch $@ $(VENV)/.demo
+
+$(VENV)/.demo: pyproject.toml | $(VENV)/.pip
+	$(BIN)/python -m pip install --quiet --editable '.[demo]'
+	@touch $@
+
+# pip reads dependency groups from 25.1 on.
+$(VENV)/.pip:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "ckpt-archive needs Python 3.11 or newer, and" \
+	  "$(PYTHON) is `$(PYTHON) --version`: name another one with 'make PYTHON=python3.12 ...'" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	@touch $@
+
+check: lint format types layers dependencies  ## everything that can be told without running the code
+
+lint: $(VENV)/.setup  ## ruff's rules
+	$(BIN)/ruff check .
+
+format: $(VENV)/.setup  ## ruff's format, looked at only
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.setup  ## mypy, strict
+	$(BIN)/mypy
+
+layers: $(VENV)/.setup  ## who may import whom
+	$(BIN)/lint-imports
+
+dependencies: $(VENV)/.setup  ## what is imported is declared, and the other way round
+	$(BIN)/deptry .
+
+test: $(VENV)/.setup  ## all tests; PYTEST_WORKERS=0 for one process
+	$(BIN)/pytest --numprocesses $(PYTEST_WORKERS) --dist loadfile
+
+coverage: $(VENV)/.setup  ## all tests, and which branches they did not take
+	$(BIN)/pytest --numprocesses $(PYTEST_WORKERS) --dist loadfile --cov --cov-report term:skip-covered --cov-report html
+
+demo: $(VENV)/.demo  ## the whole story on this machine: train, kill, resume, look, verify, restore
+	$(BIN)/ckpt-archive demo
+
+soak: $(VENV)/.setup  ## SEEDS=1000 simulated histories with every fault there is
+	$(BIN)/python -m ckpt_archive.testing.soak --seeds $(SEEDS)
+
+clean:  ## remove everything that was made here
+	rm -rf $(VENV) build dist htmlcov .coverage .coverage.* *.egg-info
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,426 @@
+"""The archive as its users see it. Delegates; decides nothing."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ckpt_archive.errors import InvalidInputError, NotFoundError
+from ckpt_archive.names import check_run_name, check_step
+from ckpt_archive.place import Place
+from ckpt_archive.progress import Progress
+from ckpt_archive.promotion import Every
+from ckpt_archive.settings import Environment
+from ckpt_archive.transfer.settings import TransferSettings
+from ckpt_archive.views import CheckpointDetails, CheckpointInfo, FileInfo, RunSummary
+
+if TYPE_CHECKING:
+    from ckpt_archive.audit.doctor import DoctorFinding
+    from ckpt_archive.audit.verify import VerifyReport
+    from ckpt_archive.commit.connection import Connection
+    from ckpt_archive.machine import Machine
+    from ckpt_archive.restore.result import Restored
+    from ckpt_archive.run import Run
+    from ckpt_archive.ship.push import PushReport
+    from ckpt_archive.store.probe import ProbeReport
+
+# Modules that bring in the AWS SDK are imported where they are first needed: importing this package must cost a training
+# process nothing, and a trainer that only stages never needs them.
+
+
+class Archive:
+    """An archive: runs, their checkpoints, and the way in and out.
+
+    Use `Archive.open` or `Archive.create`. Nothing is asked of the store before a method needs it.
+
+    Args:
+        url: Where it is.
+        machine: The machine this runs on.
+        connect: Connects to the archive.
+        environment: What the launcher says.
+        settings: Sizes and limits of transfers.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        machine: "Machine",
+        connect: "Callable[[], Connection]",
+        environment: Environment,
+        settings: TransferSettings,
+    ) -> None:
+        self._url = url
+        self._machine = machine
+        self._connect = connect
+        self._environment = environment
+        self._settings = settings
+        self._connected: Connection | None = None
+
+    @classmethod
+    def open(cls, url: str | None = None, *, transfer: TransferSettings | None = None) -> "Archive":
+        """An archive that exists.
+
+        Args:
+            url: ``s3://bucket/prefix`` or ``file:///folder``; by default ``CKPT_ARCHIVE_URL``.
+            transfer: Sizes and limits of transfers.
+
+        Raises:
+            InvalidInputError: If no URL is given, or it can not be an archive's.
+        """
+        from ckpt_archive import compose
+
+        environment = Environment.read()
+        address = url or environment.archive_url
+        if not address:
+            raise InvalidInputError(
+                "no archive is named", hint="Give its URL, such as s3://bucket/prefix, or set CKPT_ARCHIVE_URL."
+            )
+        machine = compose.system_machine()
+        compose.store_at(address, machine)  # refuses a URL that can not be one
+        settings = transfer or TransferSettings()
+        return cls(address, machine, lambda: compose.connect(address, machine, settings), environment, settings)
+
+    @classmethod
+    def create(cls, url: str | None = None, *, transfer: TransferSettings | None = None) -> "Archive":
+        """Create an archive, or find that it is there already: repeating does no harm.
+
+        Raises:
+            InvalidInputError: If the store can not hold an archive.
+            NotFoundError: If the bucket does not exist.
+            UnavailableError: If the store does not answer.
+        """
+        from ckpt_archive import compose
+
+        archive = cls.open(url, transfer=transfer)
+        archive._connected = compose.create(archive.url, archive._machine, archive._settings)
+        return archive
+
+    @property
+    def url(self) -> str:
+        """Where it is."""
+        return self._url
+
+    @property
+    def id(self) -> str:
+        """Its random id.
+
+        Raises:
+            NotFoundError: If there is no archive at its URL.
+            UnavailableError: If the store does not answer.
+        """
+        return self.connection.archive_id
+
+    @property
+    def connection(self) -> "Connection":
+        """The connection, made when it is first needed. Raises as `id`."""
+        if self._connected is None:
+            self._connected = self._connect()
+        return self._connected
+
+    def run(
+        self,
+        name: str,
+        *,
+        staging: str | Path | None = None,
+        keep_local: int = 3,
+        promote: Every | None = None,
+        labels: Mapping[str, str] | None = None,
+        sources: Sequence[str | Mapping[str, str]] = (),
+        rank: int | None = None,
+        writers: int = 1,
+        launch_key: str | None = None,
+        quota_bytes: int | None = None,
+        on_error: str = "log",
+        agent: str = "auto",
+        network_staging: bool = False,
+    ) -> "Run":
+        """One run, in the process that trains it. No network call; nothing happens before the first save or resume.
+
+        Args:
+            name: 1 to 128 characters of a-z, 0-9, '.', '_' and '-'.
+            staging: A folder on a local SSD; by default ``CKPT_ARCHIVE_STAGING``.
+            keep_local: How many of the newest checkpoints stay there.
+            promote: Which ones go to the archive; every fifth by default.
+            labels: Texts recorded with every checkpoint.
+            sources: What it is trained on: URIs, or mappings with at least ``uri``.
+            rank: Which writer this process is; needed where the environment says it is not rank 0.
+            writers: How many processes write a share of each checkpoint.
+            launch_key: The same text for all writers of one launch and for no other; by default ``CKPT_ARCHIVE_LAUNCH_KEY``,
+                else made of what Slurm, torchrun or Kubernetes set.
+            quota_bytes: The most the staging folder may hold; None for what the disk has.
+            on_error: "log": an error of the archive never reaches the training loop, the checkpoint says ``staged = False``;
+                "raise": it does.
+            agent: "auto" starts the node's uploader when there is something for it; "external" leaves that to you.
+            network_staging: Allow a staging folder on a network file system, where a lock may not lock.
+
+        Raises:
+            InvalidInputError: If an argument is not allowed.
+        """
+        from ckpt_archive.run import Run, RunSettings
+
+        folder = str(staging) if staging is not None else self._environment.staging
+        if not folder:
+            raise InvalidInputError(
+                f"no staging folder is named for the run {name!r}",
+                hint="Give staging=, a folder on a local SSD, or set CKPT_ARCHIVE_STAGING.",
+            )
+        settings = RunSettings(
+            name=name,
+            staging=str(Path(folder).absolute()),
+            keep_local=keep_local,
+            promote=promote or Every(5),
+            labels=dict(labels or {}),
+            sources=tuple({"uri": item} if isinstance(item, str) else dict(item) for item in sources),
+            rank=rank,
+            writers=writers,
+            launch_key=launch_key,
+            quota_bytes=quota_bytes,
+            on_error=on_error,
+            agent=agent,
+            network_staging=network_staging,
+        )
+        return Run(self, settings, self._machine, self._environment)
+
+    def runs(self) -> list[RunSummary]:
+        """Every run, sorted by name, with the checkpoint that `latest` answers."""
+        from ckpt_archive.commit import catalog, latest
+
+        store = self.connection.store
+        return [self._summary(run, latest.latest(store, run)) for run in sorted(catalog.runs(store))]
+
+    def _summary(self, run: str, head: Place | None) -> RunSummary:
+        from ckpt_archive.commit import catalog
+
+        if head is None:
+            return RunSummary(run, None, None, None, None)
+        loaded = catalog.load_manifest(self.connection.store, head)
+        return RunSummary(run, head.attempt, head.step, loaded.committed_at, loaded.manifest.size_bytes)
+
+    def checkpoints(self, run: str, *, attempt: int | None = None) -> list[CheckpointInfo]:
+        """The committed checkpoints of a run, newest attempt and step first.
+
+        Raises:
+            NotFoundError: If the run has none.
+        """
+        from ckpt_archive.commit import catalog
+        from ckpt_archive.transfer.flow import flow
+
+        check_run_name(run)
+        places = list(catalog.places(self.connection.store, run, attempt))
+        if not places:
+            raise NotFoundError(
+                f"the run {run!r} has no committed checkpoint", hint="`ckpt-archive ls` lists the runs."
+            )
+        limit = self._settings.parts_in_flight
+        infos = list(flow(self._machine.executor, deque(places), self._info, limit=limit))
+        return sorted(infos, key=lambda info: (info.attempt, info.step), reverse=True)
+
+    def _info(self, place: Place) -> CheckpointInfo:
+        from ckpt_archive.commit import catalog
+
+        loaded = catalog.load_manifest(self.connection.store, place)
+        manifest = loaded.manifest
+        return CheckpointInfo(
+            run=place.run,
+            attempt=place.attempt,
+            step=place.step,
+            committed_at=loaded.committed_at,
+            staged_at=manifest.staged_at,
+            writers=manifest.writers,
+            files=manifest.files,
+            size_bytes=manifest.size_bytes,
+            metrics=manifest.metrics,
+            labels=manifest.labels,
+            manifest_sha256=loaded.sha256,
+        )
+
+    def show(self, run: str, step: int, *, attempt: int | None = None) -> CheckpointDetails:
+        """All there is to know about a checkpoint, every record compared with the digest that names it.
+
+        Raises:
+            NotFoundError: If it is not committed.
+            IntegrityError: If one of its records is not what was archived.
+        """
+        from ckpt_archive import strictjson
+        from ckpt_archive.commit import catalog, layout
+
+        place = self.find(run, step, attempt=attempt)
+        loaded = catalog.load_manifest(self.connection.store, place)
+        receipts = catalog.load_receipts(self.connection.store, self._machine.executor, loaded.manifest)
+        files = []
+        for receipt in receipts:
+            for file in receipt.share.files:
+                key = ""
+                if file.object_index is not None:
+                    sha256 = receipt.share.objects[file.object_index].sha256
+                    key = layout.data_object(run, place.attempt, place.step, receipt.rank, sha256)
+                files.append(FileInfo(file.path, file.size_bytes, file.sha256, receipt.rank, key, file.offset))
+        return CheckpointDetails(
+            info=self._info(place),
+            manifest=strictjson.decode(loaded.manifest.encode(), "the manifest"),
+            files=tuple(sorted(files, key=lambda file: (file.path, file.rank))),
+            receipts=tuple(
+                (item.rank, layout.receipt(run, place.attempt, place.step, item.rank), item.sha256)
+                for item in loaded.manifest.receipts
+            ),
+        )
+
+    def find(self, run: str, step: int | str | None = None, *, attempt: int | None = None) -> Place:
+        """Where a checkpoint stands.
+
+        Args:
+            run: Run name.
+            step: A step, or "latest" (also None), which is the same as "latest-archived" here.
+            attempt: Which attempt; by default the newest one that has the step.
+
+        Raises:
+            NotFoundError: If there is none.
+        """
+        from ckpt_archive.commit import catalog, latest
+
+        check_run_name(run)
+        if isinstance(step, int):
+            return catalog.find(self.connection.store, run, check_step(step), attempt)
+        if step not in (None, "latest", "latest-archived"):
+            raise InvalidInputError(
+                f"the step {step!r} is not allowed", hint='Give a number, "latest" or "latest-archived".'
+            )
+        if attempt is not None:
+            head = next(iter(catalog.places(self.connection.store, run, attempt)), None)
+        else:
+            head = latest.latest(self.connection.store, run)
+        if head is None:
+            raise NotFoundError(
+                f"the run {run!r} has no committed checkpoint", hint="`ckpt-archive ls` lists the runs."
+            )
+        return head
+
+    def push(
+        self,
+        directory: str | Path,
+        run: str,
+        step: int,
+        *,
+        rank: int = 0,
+        writers: int = 1,
+        metrics: Mapping[str, float] | None = None,
+        labels: Mapping[str, str] | None = None,
+        new_attempt: bool = False,
+        progress: Progress | None = None,
+    ) -> "PushReport":
+        """Archive a folder now, in place: no staging, no agent. Repeating it sends only what is missing.
+
+        Raises:
+            NotFoundError: If there is no such folder.
+            InvalidInputError: If it holds something that can not be archived, or nothing.
+            ConflictError: If other content is archived as this step, or the folder changes meanwhile.
+            UnavailableError: If the store does not answer.
+        """
+        from ckpt_archive.ship.push import PushRequest, push
+
+        request = PushRequest(
+            directory=str(Path(directory).absolute()),
+            run=run,
+            step=step,
+            rank=rank,
+            writers=writers,
+            launch_key=self._environment.launch_key or "",
+            new_attempt=new_attempt,
+            metrics=dict(metrics or {}),
+            labels=dict(labels or {}),
+        )
+        return push(self._machine, self.connection, request, progress)
+
+    def restore(
+        self,
+        run: str,
+        step: int | str | None = None,
+        *,
+        to: str | Path,
+        attempt: int | None = None,
+        include: str | Iterable[str] = (),
+        rank: int | None = None,
+        fallback: bool = False,
+        exact_folder: bool = False,
+        progress: Progress | None = None,
+    ) -> "Restored":
+        """Bring a committed checkpoint into a folder, every byte verified.
+
+        Args:
+            run: Run name.
+            step: A step; "latest" by default.
+            to: With `exact_folder` the folder that becomes exactly the checkpoint's tree; else the folder in which
+                ``<run>-<attempt>-<step>/`` is made, or reused if it verifies.
+            attempt: Which attempt; by default the newest one that has the step.
+            include: Shell patterns of the files wanted; all by default.
+            rank: Only this writer's files.
+            fallback: If the checkpoint is damaged, take the next older one that is not, and say so.
+            exact_folder: See `to`.
+            progress: Told how far it is.
+
+        Raises:
+            NotFoundError: If it is not committed.
+            IntegrityError: If something in the archive is not what was archived.
+            InvalidInputError: If the folder holds something else.
+            CapacityError: If there is no room.
+            UnavailableError: If the store does not answer.
+        """
+        from ckpt_archive.restore.archived import restore_archived, restore_newest_good
+        from ckpt_archive.restore.selection import Selection
+
+        place = self.find(run, step, attempt=attempt)
+        folder = str(Path(to).absolute())
+        selection = Selection.of(include, rank)
+
+        def path_of(chosen: Place) -> str:
+            return folder if exact_folder else f"{folder}/{chosen.run}-{chosen.attempt}-{chosen.step}{selection.suffix}"
+
+        restore = restore_newest_good if fallback else restore_archived
+        return restore(self._machine, self.connection, place, path_of, selection, progress)
+
+    def verify(
+        self,
+        run: str | None = None,
+        step: int | None = None,
+        *,
+        attempt: int | None = None,
+        deep: bool = False,
+        progress: Progress | None = None,
+    ) -> "VerifyReport":
+        """Check what is archived: records and sizes, or with `deep` every byte.
+
+        Raises:
+            NotFoundError: If the run or step is not committed.
+            UnavailableError: If the store does not answer.
+        """
+        from ckpt_archive.audit.verify import verify
+
+        return verify(self._machine, self.connection, self._places(run, step, attempt), deep=deep, progress=progress)
+
+    def _places(self, run: str | None, step: int | None, attempt: int | None) -> Iterator[Place]:
+        from ckpt_archive.commit import catalog
+
+        if run is None:
+            for name in sorted(catalog.runs(self.connection.store)):
+                yield from catalog.places(self.connection.store, name, attempt)
+        elif step is not None:
+            yield self.find(run, step, attempt=attempt)
+        else:
+            places = list(catalog.places(self.connection.store, check_run_name(run), attempt))
+            if not places:
+                raise NotFoundError(
+                    f"the run {run!r} has no committed checkpoint", hint="`ckpt-archive ls` lists the runs."
+                )
+            yield from places
+
+    def probe(self) -> "ProbeReport":
+        """What the store can and can not do, tried out on scratch keys."""
+        from ckpt_archive import compose
+
+        return compose.probe_store(self._url, self._machine)
+
+    def doctor(self) -> "tuple[DoctorFinding, ...]":
+        """What is wrong with the archive, what it costs, and the command that mends it."""
+        from ckpt_archive.audit.doctor import examine
+
+        return examine(self._machine, self.connection)

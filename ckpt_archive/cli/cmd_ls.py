@@ -1,0 +1,48 @@
+"""`ckpt-archive ls`."""
+
+from dataclasses import asdict
+
+import click
+
+from ckpt_archive.archive import Archive
+from ckpt_archive.cli.columns import mapping_column, number_column, size_column, text_column, time_column
+from ckpt_archive.cli.verb import Frame, verb
+
+_RUNS = (
+    text_column("run"),
+    number_column("newest_attempt"),
+    number_column("newest_step"),
+    time_column("committed_at"),
+    size_column("size_bytes"),
+)
+_CHECKPOINTS = (
+    text_column("run"),
+    number_column("attempt"),
+    number_column("step"),
+    time_column("committed_at"),
+    number_column("writers"),
+    number_column("files"),
+    size_column("size_bytes"),
+    mapping_column("metrics"),
+    mapping_column("labels"),
+    text_column("manifest_sha256"),
+)
+
+
+@verb("ls", example="ckpt-archive ls llama-7b", exits=(3, 4, 6))
+@click.argument("run", metavar="[RUN]", required=False)
+@click.option("--attempt", type=click.IntRange(min=0), metavar="N", help="Only this attempt.")
+def command(frame: Frame, /, run: str | None, attempt: int | None) -> None:
+    """List runs, or the checkpoints of a run.
+
+    Only what is committed is listed, the newest first. Where the output is no terminal, each row is one line, its columns
+    separated by tabs, sizes in bytes.
+    """
+    archive = Archive.open(frame.archive_url)
+    if run is None:
+        if attempt is not None:
+            raise click.UsageError("--attempt needs a RUN")
+        runs = [asdict(summary) for summary in archive.runs()]
+        frame.screen.rows(_RUNS, runs, nothing=f"{archive.url} holds no checkpoints yet.")
+    else:
+        frame.screen.rows(_CHECKPOINTS, [asdict(info) for info in archive.checkpoints(run, attempt=attempt)])

@@ -1,0 +1,54 @@
+"""The columns of tables: one name for heading and JSON key, and how a person reads the values."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC
+from typing import Any
+
+from ckpt_archive.cli.progress import size_text
+
+Value = Any  # what a record may hold: a JSON value, a datetime, a tuple of them
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a table.
+
+    Attributes:
+        name: The key with ``--json``, and the heading.
+        show: How a person reads a value.
+        numeric: Aligned to the right.
+    """
+
+    name: str
+    show: Callable[[Value], str] = str
+    numeric: bool = False
+
+
+def text_column(name: str) -> Column:
+    """Texts; nothing where there is none."""
+    return Column(name, _or_nothing(str))
+
+
+def number_column(name: str) -> Column:
+    """Counts."""
+    return Column(name, _or_nothing(str), numeric=True)
+
+
+def size_column(name: str) -> Column:
+    """Bytes, shown in binary units."""
+    return Column(name, _or_nothing(size_text), numeric=True)
+
+
+def time_column(name: str) -> Column:
+    """Moments, shown to the second in UTC."""
+    return Column(name, _or_nothing(lambda moment: moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")))
+
+
+def mapping_column(name: str) -> Column:
+    """A few names with values."""
+    return Column(name, _or_nothing(lambda members: " ".join(f"{key}={members[key]}" for key in sorted(members))))
+
+
+def _or_nothing(show: Callable[[Value], str]) -> Callable[[Value], str]:
+    return lambda value: "" if value is None else show(value)

@@ -1,0 +1,84 @@
+"""Parameter types of the command line, and parameters that several verbs share."""
+
+import math
+import os
+import re
+
+import click
+
+from ckpt_archive import settings
+from ckpt_archive.errors import InvalidInputError
+from ckpt_archive.settings import Environment
+
+_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+
+def duration(text: str) -> float:
+    """Seconds from a number with a unit: ``90``, ``90s``, ``25m``, ``1.5h``, ``2d``."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", text)
+    if match is None:
+        raise click.BadParameter(f"{text!r} is not a duration such as 90s, 25m or 1.5h")
+    return float(match[1]) * _UNITS[match[2]]
+
+
+def named_text(text: str) -> tuple[str, str]:
+    """Name and value of ``name=value``."""
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise click.BadParameter(f"{text!r} is not of the form NAME=VALUE")
+    return name, value
+
+
+def named_number(text: str) -> tuple[str, float]:
+    """Name and value of ``name=number``."""
+    name, value = named_text(text)
+    try:
+        number = float(value)
+    except ValueError as error:
+        raise click.BadParameter(f"{text!r}: {value!r} is not a number") from error
+    if not math.isfinite(number):
+        raise click.BadParameter(f"{text!r}: the number must be finite")
+    return name, int(value) if re.fullmatch(r"[+-]?[0-9]+", value) else number
+
+
+def step_choice(text: str) -> int | str:
+    """A step, ``latest`` or ``latest-archived``."""
+    if text in ("latest", "latest-archived"):
+        return text
+    if not (text.isascii() and text.isdigit()):
+        raise click.BadParameter(f"{text!r} is neither a step nor 'latest' nor 'latest-archived'")
+    return int(text)
+
+
+run_argument = click.argument("run", metavar="RUN")
+step_argument = click.argument("step", metavar="STEP", type=click.IntRange(min=0))
+attempt_option = click.option(
+    "--attempt", type=click.IntRange(min=0), metavar="N", help="The attempt; else the newest one that has the step."
+)
+staging_option = click.option(
+    "--staging", metavar="DIR", help=f"The staging folder of this node; else {settings.STAGING}."
+)
+
+
+def staging_folder(given: str | None) -> str:
+    """The staging folder, absolute.
+
+    Raises:
+        InvalidInputError: If neither the option nor the environment names one.
+    """
+    folder = given or Environment.read().staging
+    if not folder:
+        raise InvalidInputError("no staging folder was named", hint=f"Use --staging DIR, or set {settings.STAGING}.")
+    return os.path.abspath(folder)
+
+
+def archive_url(given: str | None) -> str:
+    """The archive's URL for verbs that do not open it.
+
+    Raises:
+        InvalidInputError: If neither the option nor the environment names one.
+    """
+    url = given or Environment.read().archive_url
+    if not url:
+        raise InvalidInputError("no archive was named", hint=f"Use --archive URL, or set {settings.ARCHIVE_URL}.")
+    return url

@@ -1,0 +1,266 @@
+"""The commit: whoever sees the receipts of all writers creates the manifest, conditionally. No polling, no meeting.
+
+Each writer lists the receipts after it has created its own, so the last one always sees all. If it dies just then, the next
+scan, push or maintenance finishes it. Any number may try at once: the manifest is a function of the receipts, so they all
+want to create the same bytes, and the first create is the commit.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from ckpt_archive.commit import layout
+from ckpt_archive.commit.latest import newest_checkpoint
+from ckpt_archive.commit.manifest import Manifest, check_same_launch
+from ckpt_archive.commit.marker import CommitMarker, write_marker
+from ckpt_archive.commit.receipt import Receipt
+from ckpt_archive.commit.receipts import decode_receipt, read_receipt
+from ckpt_archive.commit.writeonce import create_once
+from ckpt_archive.digest import sha256_hex
+from ckpt_archive.errors import CkptArchiveError, ConflictError, IntegrityError, UnavailableError
+from ckpt_archive.executor import Executor
+from ckpt_archive.names import MAX_RANK
+from ckpt_archive.place import Place
+from ckpt_archive.store.protocol import ObjectInfo, Store, list_all
+
+# Small reads, bound by round trips: 1,000 receipts in about 60 of them.
+_READS_IN_FLIGHT = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """The manifest was created, and its SHA-256."""
+
+    manifest: Manifest
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class AlreadyCommitted:
+    """The manifest that stands says the same, and the SHA-256 of its bytes; this try may have created it."""
+
+    manifest: Manifest
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Awaiting:
+    """The writers whose receipts are not there yet."""
+
+    ranks: tuple[int, ...]
+
+
+Outcome = Committed | AlreadyCommitted | Awaiting
+
+
+def try_commit(
+    store: Store, executor: Executor, place: Place, *, archive_id: str, writers: int, own: Mapping[int, bytes]
+) -> Outcome:
+    """Commit a checkpoint if all its writers have contributed.
+
+    Costs a listing of the receipts; when all are there also a read of each that is not in `own`, a listing of the data, the
+    marker and the manifest.
+
+    Args:
+        store: Where the archive is.
+        executor: Runs the reads.
+        place: Which checkpoint.
+        archive_id: The archive's id.
+        writers: How many writers it has.
+        own: Receipts as they are stored, by rank, that need not be read again.
+
+    Raises:
+        ConflictError: If the receipts are not of one launch, hold files that can not stand together, or another manifest
+            stands there already.
+        IntegrityError: If a receipt is malformed, or an object it names is not in the store.
+        UnavailableError: If the store does not answer: it may have been committed.
+    """
+    sizes = _receipt_sizes(store, place)
+    read = _Reader(store, executor, place, archive_id, sizes, own)
+    strangers = [rank for rank in sizes if rank >= writers]
+    if strangers:
+        _refuse_strangers(
+            place, read.receipts([*(rank for rank in sizes if rank < writers)][:1] + strangers[:1]), writers
+        )
+    awaited = tuple(rank for rank in range(writers) if rank not in sizes)
+    if awaited:
+        return Awaiting(awaited)
+    receipts = read.receipts(range(writers))
+    manifest = Manifest.of(receipts)
+    store_time = _confirm_objects(store, place, [receipt for receipt, _ in receipts])
+    return _create(store, manifest, store_time)
+
+
+def unfinished(store: Store, run: str, attempt: int) -> list[Place]:
+    """Checkpoints above the newest committed one of an attempt that have receipts and no manifest, oldest first."""
+    return list(_open_steps(store, run, attempt))
+
+
+def all_unfinished(store: Store, run: str, attempt: int) -> list[Place]:
+    """Like `unfinished`, among all steps of the attempt: for maintenance, as it lists every receipt there is."""
+    committed = {layout.manifest_place(info.key)[2] for info in list_all(store, layout.manifests_folder(run, attempt))}
+    places = {
+        Place(run, attempt, step) for step, _ in _receipts_after(store, run, attempt, "") if step not in committed
+    }
+    return sorted(places)
+
+
+Finished = tuple[Place, Outcome | CkptArchiveError]
+
+
+def finish_commits(store: Store, executor: Executor, archive_id: str, run: str, attempt: int) -> list[Finished]:
+    """Commit what is complete among `unfinished`: its committer died between the last receipt and the manifest.
+
+    Returns:
+        Each of them with what came of it. One that can not be committed does not stop the others.
+
+    Raises:
+        UnavailableError: If the store does not answer.
+    """
+    finished: list[Finished] = []
+    for place, rank in _open_steps(store, run, attempt).items():
+        try:
+            receipt, data = read_receipt(store, place, rank)
+            writers = receipt.contribution.writers
+            outcome = try_commit(store, executor, place, archive_id=archive_id, writers=writers, own={rank: data})
+        except UnavailableError:
+            raise
+        except CkptArchiveError as error:
+            finished.append((place, error))
+        else:
+            finished.append((place, outcome))
+    return finished
+
+
+def _open_steps(store: Store, run: str, attempt: int) -> dict[Place, int]:
+    """Uncommitted checkpoints above the newest committed one, each with the smallest rank that has contributed."""
+    newest = newest_checkpoint(store, run, attempt)
+    start = "" if newest is None else layout.receipt(run, attempt, newest.step, MAX_RANK)
+    found: dict[Place, int] = {}
+    for step, rank in _receipts_after(store, run, attempt, start):
+        found.setdefault(Place(run, attempt, step), rank)
+    return found
+
+
+def _receipts_after(store: Store, run: str, attempt: int, start: str) -> Iterator[tuple[int, int]]:
+    """(step, rank) of every receipt of an attempt whose key follows `start`, ascending."""
+    token: str | None = None
+    while True:
+        page = store.list(layout.receipts_of_attempt(run, attempt), token=token, start_after=start)
+        for info in page.objects:
+            yield layout.receipt_step(info.key), layout.receipt_rank(info.key)
+        token = page.next_token
+        if token is None:
+            return
+
+
+def _receipt_sizes(store: Store, place: Place) -> dict[int, int]:
+    """Length of every receipt of a checkpoint, by rank."""
+    folder = layout.receipts_folder(place.run, place.attempt, place.step)
+    return {layout.receipt_rank(info.key): info.size_bytes for info in list_all(store, folder)}
+
+
+class _Reader:
+    """Reads receipts, each once, and checks that they belong here."""
+
+    def __init__(
+        self,
+        store: Store,
+        executor: Executor,
+        place: Place,
+        archive_id: str,
+        sizes: Mapping[int, int],
+        own: Mapping[int, bytes],
+    ) -> None:
+        self._store = store
+        self._executor = executor
+        self._place = place
+        self._archive_id = archive_id
+        # Bytes of another length than the stored ones are not the stored ones.
+        self._own = {rank: data for rank, data in own.items() if len(data) == sizes.get(rank)}
+
+    def receipts(self, ranks: "range | list[int]") -> list[tuple[Receipt, bytes]]:
+        """Those of `ranks`, in any order."""
+        return list(self._executor.map_unordered(self._receipt, ranks, limit=_READS_IN_FLIGHT))
+
+    def _receipt(self, rank: int) -> tuple[Receipt, bytes]:
+        data = self._own.get(rank)
+        if data is None:
+            receipt, data = read_receipt(self._store, self._place, rank)
+        else:
+            receipt = decode_receipt(data, self._place, rank)
+        if receipt.archive_id != self._archive_id:
+            raise ConflictError(
+                f"rank {rank} contributed to {self._place} in the archive {receipt.archive_id}, not in this one, "
+                f"{self._archive_id}",
+                hint="Objects of another archive lie under this prefix: give every archive a prefix of its own.",
+            )
+        return receipt, data
+
+
+def _refuse_strangers(place: Place, receipts: list[tuple[Receipt, bytes]], writers: int) -> None:
+    """Raise `ConflictError` for a receipt of a rank that a checkpoint of so many writers does not have."""
+    check_same_launch([receipt for receipt, _ in sorted(receipts, key=lambda pair: pair[0].rank)])
+    stranger = max((receipt for receipt, _ in receipts), key=lambda receipt: receipt.rank)
+    raise ConflictError(
+        f"{place} has {writers} writers, and rank {stranger.rank} contributed to it as one of "
+        f"{stranger.contribution.writers}",
+        hint="It stays uncommitted. Give every launch a key of its own, the same one on all its nodes.",
+    )
+
+
+def _confirm_objects(store: Store, place: Place, receipts: list[Receipt]) -> datetime:
+    """Check that the store holds every object that the receipts name, now; the store's time when it said so.
+
+    Raises:
+        IntegrityError: If one is not there, or has another size.
+    """
+    sizes, store_time = _object_sizes(store, layout.data_folder(place.run, place.attempt, place.step))
+    for receipt in receipts:
+        for item in receipt.share.objects:
+            key = layout.data_object(place.run, place.attempt, place.step, receipt.rank, item.sha256)
+            size = sizes.get(key)
+            if size != item.size_bytes:
+                found = "is not in the store" if size is None else f"has {size} bytes there"
+                raise IntegrityError(
+                    f"{key}, {item.size_bytes} bytes that rank {receipt.rank} contributed to {place}, {found}",
+                    hint="The checkpoint stays uncommitted until its writer archives it again from its staging directory.",
+                )
+    return store_time
+
+
+def _object_sizes(store: Store, folder: str) -> tuple[dict[str, int], datetime]:
+    objects: list[ObjectInfo] = []
+    token: str | None = None
+    while True:
+        page = store.list(folder, token=token)
+        objects.extend(page.objects)
+        token = page.next_token
+        if token is None:
+            return {info.key: info.size_bytes for info in objects}, page.store_time
+
+
+def _create(store: Store, manifest: Manifest, store_time: datetime) -> Committed | AlreadyCommitted:
+    data = manifest.encode()
+    sha256 = sha256_hex(data)
+    write_marker(store, CommitMarker(manifest.archive_id, manifest.place, sha256), store_time)
+    key = layout.manifest(manifest.run, manifest.attempt, manifest.step)
+    there = create_once(store, key, data)
+    if there is None:
+        return Committed(manifest, sha256)
+    standing = Manifest.decode(there, key).check_place(manifest.place)
+    if not standing.same_as(manifest):
+        raise ConflictError(
+            f"{manifest.place} was committed before with other content: {_difference(standing, manifest)}",
+            hint="The first one stays. Somebody changed or removed receipts: run ckpt-archive verify.",
+        )
+    return AlreadyCommitted(standing, sha256_hex(there))
+
+
+def _difference(standing: Manifest, ours: Manifest) -> str:
+    for before, now in zip(standing.receipts, ours.receipts, strict=False):
+        if before != now:
+            return f"the receipt of rank {now.rank} had the SHA-256 {before.sha256} and has {now.sha256}"
+    if len(standing.receipts) != len(ours.receipts):
+        return f"it had {standing.writers} writers and has {ours.writers}"
+    return "its receipts are the same, what it says about them is not"

@@ -1,0 +1,340 @@
+"""A real S3 server on this machine: SeaweedFS from one wheel, for tests, the demo and `ckpt-archive dev-server`.
+
+It listens on loopback only, sends nothing home, and never outlives the process that started it. Not for production: its
+internal ports ask for no credentials, so every user of this machine can reach what it stores.
+"""
+
+import contextlib
+import glob
+import json
+import os
+import secrets
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sysconfig
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from ckpt_archive.clock import Clock, SystemClock
+from ckpt_archive.errors import InvalidInputError, UnavailableError
+
+DEFAULT_BUCKET = "ckpt-archive"
+REGION = "us-east-1"
+
+_HOST = "127.0.0.1"
+_READY_SECONDS = 60.0
+_STOP_SECONDS = 20.0
+_STARTS = 3
+
+# SeaweedFS expects the admin's gRPC port at this distance from its HTTP port, whatever the flag says.
+_GRPC_OFFSET = 10_000
+_PORT_FLAGS = (
+    "s3.port",
+    "s3.port.grpc",
+    "master.port",
+    "master.port.grpc",
+    "volume.port",
+    "volume.port.grpc",
+    "filer.port",
+    "filer.port.grpc",
+)
+
+# Standard input is a pipe whose other end the caller holds: however the caller dies, the pipe closes and the server is
+# killed. (PR_SET_PDEATHSIG would fire when the starting *thread* ends.)
+_SUPERVISOR = """
+exec 3<&0
+"$@" 3<&- </dev/null >"$LOG" 2>&1 &
+server=$!
+echo "$server"
+exec >&-
+(read -r _ <&3; kill -KILL "$server") 2>/dev/null &
+wait "$server"
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Keys:
+    access_key: str
+    secret_key: str
+
+
+class DevServer:
+    """A SeaweedFS server that runs as long as this object does.
+
+    Args:
+        folder: Holds everything: data, credentials, log. Starting again in the same folder finds the same objects, keys
+            and, where they are still free, ports.
+        bucket: Exists when the server is ready.
+        port: Of the S3 endpoint; 0 for any free one.
+        clock: Paces the waiting.
+
+    Attributes:
+        endpoint_url: Where S3 is spoken.
+        access_key: The access key id of an identity that may do everything.
+        secret_key: Its secret.
+        bucket: The bucket that exists.
+
+    Raises:
+        InvalidInputError: If SeaweedFS is not installed, or the port is taken.
+        UnavailableError: If it does not start; quotes the end of its log.
+    """
+
+    def __init__(self, folder: str, *, bucket: str = DEFAULT_BUCKET, port: int = 0, clock: Clock | None = None) -> None:
+        self.bucket = bucket
+        self._folder = os.path.abspath(folder)
+        self._clock = clock or SystemClock()
+        self._program = _program()
+        os.makedirs(os.path.join(self._folder, "data"), mode=0o700, exist_ok=True)
+        keys = self._keys()
+        self.access_key, self.secret_key = keys.access_key, keys.secret_key
+        self._process: subprocess.Popen[str] | None = None
+        self._server_pid = 0
+        self._ports = self._choose_ports(port)
+        for start in range(1, _STARTS + 1):
+            self._start()
+            try:
+                self._wait_until_ready()
+                break
+            except UnavailableError:
+                self.kill()
+                if start == _STARTS:
+                    raise
+                # Somebody else took one of the ports between our look and the server's.
+                self._ports = _free_ports(port)
+        self._remember_ports()
+
+    @property
+    def endpoint_url(self) -> str:
+        """Where S3 is spoken."""
+        return f"http://{_HOST}:{self._ports['s3.port']}"
+
+    @property
+    def url(self) -> str:
+        """The URL of the bucket."""
+        return f"s3://{self.bucket}"
+
+    @property
+    def log_path(self) -> str:
+        """The server's log."""
+        return os.path.join(self._folder, "log")
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the server process lives."""
+        return self._process is not None and self._process.poll() is None
+
+    def environment(self) -> dict[str, str]:
+        """The variables with which the AWS SDKs, the `aws` command and `ckpt-archive` find this server."""
+        return {
+            "AWS_ENDPOINT_URL": self.endpoint_url,
+            "AWS_ACCESS_KEY_ID": self.access_key,
+            "AWS_SECRET_ACCESS_KEY": self.secret_key,
+            "AWS_REGION": REGION,
+            "AWS_DEFAULT_REGION": REGION,
+            "CKPT_ARCHIVE_URL": self.url,
+        }
+
+    def export_lines(self) -> str:
+        """`environment` as lines for a POSIX shell."""
+        return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in self.environment().items())
+
+    def stop(self) -> None:
+        """End the server in good order; repeating it is fine."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End the server at once, as a crash would; what it acknowledged is there when it is started again."""
+        self._end(signal.SIGKILL)
+
+    def restart(self) -> None:
+        """Start again what was stopped or killed, on the same ports."""
+        if not self.is_running:
+            self._start()
+            self._wait_until_ready()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _start(self) -> None:
+        # Nothing of the caller's environment: no credential of theirs, no setting of another server.
+        environment = {"PATH": os.defpath, "HOME": self._folder, "TMPDIR": self._folder, "LOG": self.log_path}
+        process = subprocess.Popen(  # noqa: S603 - its words are ours and the caller's
+            ["/bin/sh", "-c", _SUPERVISOR, "sh", self._program, *self._arguments()],
+            cwd=self._folder,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            # A Ctrl-C in the terminal goes to the caller, which stops the server in good order.
+            start_new_session=True,
+        )
+        assert process.stdout is not None
+        with process.stdout:
+            self._server_pid = int(process.stdout.readline())
+        self._process = process
+
+    def _arguments(self) -> list[str]:
+        return [
+            "mini",
+            f"-dir={os.path.join(self._folder, 'data')}",
+            f"-ip={_HOST}",
+            f"-ip.bind={_HOST}",
+            *(f"-{flag}={port}" for flag, port in self._ports.items()),
+            "-s3.port.iceberg=0",
+            "-s3.port.lance=0",
+            "-s3.autoCreateBucket=false",
+            "-s3.iam=false",
+            f"-s3.config={self._keys_path}",
+            f"-bucket={self.bucket}",
+            "-webdav=false",
+            "-admin.ui=false",
+            "-master.telemetry=false",
+            # Files of a volume grow to this size; each bucket takes a few volumes.
+            "-master.volumeSizeLimitMB=256",
+            "-volume.max=100",
+        ]
+
+    def _wait_until_ready(self) -> None:
+        deadline = self._clock.monotonic() + _READY_SECONDS
+        # S3 answers before the filer has made the bucket, so ask for the bucket.
+        checks = [
+            f"http://{_HOST}:{self._ports['filer.port']}/buckets/{self.bucket}/",
+            f"{self.endpoint_url}/healthz",
+        ]
+        while checks:
+            if _answers(checks[0]):
+                checks.pop(0)
+            elif not self.is_running or self._clock.monotonic() > deadline:
+                raise UnavailableError(
+                    f"the dev server in {self._folder} did not start: {self._log_tail()}",
+                    hint=f"Its log is {self.log_path}.",
+                )
+            else:
+                self._clock.sleep(0.05)
+
+    def _end(self, number: signal.Signals) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        assert process.stdin is not None
+        if process.poll() is None:
+            # The supervisor has not reaped it, so the number is still the server's.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._server_pid, number)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(_STOP_SECONDS)
+        process.stdin.close()
+        process.wait(_STOP_SECONDS)
+        # It puts sockets there whatever it is told, and leaves them when it is killed.
+        for port in self._ports.values():
+            for path in glob.glob(f"/tmp/seaweedfs-*-{port}.sock"):  # noqa: S108 - the path is the server's
+                with contextlib.suppress(OSError):
+                    os.unlink(path)
+
+    def _log_tail(self) -> str:
+        with open(self.log_path, encoding="utf-8", errors="replace") as log:
+            lines = [line.strip() for line in log if line.strip()]
+        return " | ".join(lines[-5:]) or "it wrote no log"
+
+    @property
+    def _keys_path(self) -> str:
+        return os.path.join(self._folder, "identities.json")
+
+    def _keys(self) -> _Keys:
+        """Those of an earlier start, else new ones."""
+        with contextlib.suppress(FileNotFoundError), open(self._keys_path, encoding="utf-8") as file:
+            first = json.load(file)["identities"][0]["credentials"][0]
+            return _Keys(first["accessKey"], first["secretKey"])
+        keys = _Keys(f"DEV{secrets.token_hex(8).upper()}", secrets.token_urlsafe(30))
+        identity = {
+            "name": "dev",
+            "credentials": [{"accessKey": keys.access_key, "secretKey": keys.secret_key}],
+            "actions": ["Admin", "Read", "Write", "List", "Tagging"],
+        }
+        with open(self._keys_path, "w", encoding="utf-8", opener=_private) as file:
+            json.dump({"identities": [identity]}, file)
+        return keys
+
+    @property
+    def _ports_path(self) -> str:
+        return os.path.join(self._folder, "ports.json")
+
+    def _choose_ports(self, s3_port: int) -> dict[str, int]:
+        if s3_port and not _is_free(s3_port):
+            raise InvalidInputError(f"port {s3_port} is in use", hint="Choose another port, or 0 for any free one.")
+        with contextlib.suppress(FileNotFoundError), open(self._ports_path, encoding="utf-8") as file:
+            ports: dict[str, int] = json.load(file)
+            if s3_port in (0, ports["s3.port"]) and all(_is_free(port) for port in ports.values()):
+                return ports
+        return _free_ports(s3_port)
+
+    def _remember_ports(self) -> None:
+        with open(self._ports_path, "w", encoding="utf-8") as file:
+            json.dump(self._ports, file)
+
+
+def _program() -> str:
+    installed = os.path.join(sysconfig.get_path("scripts"), "weed")
+    found = installed if os.access(installed, os.X_OK) else shutil.which("weed")
+    if found is None:
+        raise InvalidInputError(
+            "SeaweedFS, the S3 server for tests and demo, is not installed",
+            hint="pip install 'ckpt-archive[demo]', or put its program `weed` on the PATH.",
+        )
+    return found
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def _free_ports(s3_port: int) -> dict[str, int]:
+    """A free port for every flag, all different."""
+    with contextlib.ExitStack() as stack:
+        ports = {flag: _reserve(stack) for flag in _PORT_FLAGS}
+        ports["admin.port"] = _reserve(stack, also_free=_GRPC_OFFSET)
+        ports["admin.port.grpc"] = ports["admin.port"] + _GRPC_OFFSET
+    return ports | {"s3.port": s3_port or ports["s3.port"]}
+
+
+def _reserve(stack: contextlib.ExitStack, *, also_free: int = 0) -> int:
+    """A free port that nobody else gets until `stack` closes."""
+    while True:
+        held = stack.enter_context(socket.socket())
+        held.bind((_HOST, 0))
+        port: int = held.getsockname()[1]
+        if not also_free or (port + also_free < 65_536 and _is_free(port + also_free)):
+            return port
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        # As the server will: connections that are winding down do not count.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((_HOST, port))
+        except OSError:
+            return False
+        return True
+
+
+def _answers(url: str) -> bool:
+    # Loopback goes through no proxy, whatever the environment says.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(url, timeout=5) as answer:
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False

@@ -1,0 +1,36 @@
+"""Turns what a disk says into what the caller must do next."""
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ckpt_archive.errors import CapacityError, CkptArchiveError, InvalidInputError, UnavailableError
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+_NOT_ALLOWED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG})
+# Too many open files, no memory: they say nothing about the file that was asked for, so nothing is judged by them.
+_OUR_OWN_TROUBLE = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.EINTR})
+
+
+def failed(what: str, error: OSError) -> CkptArchiveError:
+    """The error to raise when `what` failed with `error`."""
+    reason = f"{what}: {error.strerror or error}"
+    if error.errno in _FULL:
+        return CapacityError(reason, hint="Free space, raise the quota, or wait until the backlog is archived.")
+    if error.errno in _NOT_ALLOWED:
+        return InvalidInputError(reason, hint="Check the staging folder, its owner and its rights.")
+    return UnavailableError(reason, hint="The local disk did not do it: see the kernel's log, and try again.")
+
+
+@contextmanager
+def converting(what: str) -> Iterator[None]:
+    """Raise any `OSError` of the block as `failed` says."""
+    try:
+        yield
+    except OSError as error:
+        raise failed(what, error) from error
+
+
+def says_nothing_about_the_file(error: OSError) -> bool:
+    """Whether this is trouble of our own process, by which no file may be judged."""
+    return error.errno in _OUR_OWN_TROUBLE

@@ -1,0 +1,231 @@
+"""Reads the ring. What is not a whole sealed share is never trusted, and never removed: it is set aside with the reason.
+
+Reading needs no lock: a share comes and goes by one rename, so whatever looks wrong is looked at again once nobody may take
+shares away, and only then moved.
+"""
+
+from dataclasses import dataclass, field
+
+from ckpt_archive.disk import durable
+from ckpt_archive.disk.protocol import Entry, Kind, LockMode, join, walk
+from ckpt_archive.errors import IntegrityError, InvalidInputError
+from ckpt_archive.local.faults import converting, says_nothing_about_the_file
+from ckpt_archive.local.kept import FILES, SEAL, SealedShare
+from ckpt_archive.local.quarantine import set_aside
+from ckpt_archive.local.sealed import Seal
+from ckpt_archive.local.staging import LAUNCH_DIGITS, STEP_DIGITS, RunStaging, parse_number, parse_rank_name, rank_name
+
+
+@dataclass(frozen=True, slots=True)
+class Suspect:
+    """Something in the ring that is not a sealed share.
+
+    Attributes:
+        path: Where it is.
+        reason: What is wrong with it.
+    """
+
+    path: str
+    reason: str
+
+
+@dataclass(slots=True)
+class Findings:
+    """What lies in the ring of a run.
+
+    Attributes:
+        shares: The sealed ones, of each writer and step the newest, in the order (launch, save).
+        replaced: Sealed ones of which a newer generation stands.
+        suspects: What is not to be trusted.
+        newer: Folders that a newer release sealed: not ours to judge.
+        empty: Empty folders of steps and launches, inner ones first.
+    """
+
+    shares: list[SealedShare] = field(default_factory=list)
+    replaced: list[SealedShare] = field(default_factory=list)
+    suspects: list[Suspect] = field(default_factory=list)
+    newer: list[str] = field(default_factory=list)
+    empty: list[str] = field(default_factory=list)
+
+
+def scan(run: RunStaging) -> list[SealedShare]:
+    """The sealed shares of a run, oldest first; what is not one goes to quarantine.
+
+    Raises:
+        UnavailableError: If the disk does not answer.
+    """
+    with converting(f"the ring {run.ring} can not be read"):
+        findings = inspect(run)
+        if findings.suspects:
+            set_suspects_aside(run)
+        return findings.shares
+
+
+def set_suspects_aside(run: RunStaging) -> int:
+    """Move what is not a sealed share to quarantine, unless somebody reads from the ring just now; how many were moved."""
+    held = run.machine.fs.try_lock(run.ring_lock, LockMode.EXCLUSIVE)
+    if held is None:
+        return 0
+    with held:
+        # Looked at again: only now nobody else takes shares away, so what looks torn is torn.
+        return sum(set_aside(run, suspect.path, suspect.reason) is not None for suspect in inspect(run).suspects)
+
+
+def saves_count(run: RunStaging, rank: int) -> int:
+    """The highest number of saves that a seal of this writer on this node tells; 0 before the first.
+
+    Raises:
+        UnavailableError: If the disk does not answer.
+    """
+    with converting(f"the ring {run.ring} can not be read"):
+        findings = inspect(run)
+    return max((share.seal.saves for share in (*findings.shares, *findings.replaced) if share.rank == rank), default=0)
+
+
+def inspect(run: RunStaging) -> Findings:
+    """Everything in the ring of a run; changes nothing."""
+    findings = Findings()
+    launches = _list(run, run.ring, findings, LAUNCH_DIGITS)
+    for launch, launch_folder in launches:
+        steps = _list(run, launch_folder, findings, STEP_DIGITS)
+        for step, step_folder in steps:
+            _inspect_step(run, launch, step, step_folder, findings)
+        if not steps and _is_empty(run, launch_folder):
+            findings.empty.append(launch_folder)
+    findings.shares.sort(key=lambda share: (share.launch, share.seal.saves, share.step, share.rank))
+    return findings
+
+
+def current(run: RunStaging, launch: int, step: int, rank: int) -> SealedShare | None:
+    """The sealed share of one writer and step, if there is one; changes nothing."""
+    findings = Findings()
+    generations = _generations(run, run.step_folder(launch, step), Findings())
+    for generation in generations.get(rank, []):
+        share = _inspect_share(run, launch, step, rank, generation, findings)
+        if share is not None:
+            return share
+    return None
+
+
+def next_generation(run: RunStaging, launch: int, step: int, rank: int) -> int:
+    """A generation above all whose names are taken, by whatever."""
+    try:
+        entries = run.machine.fs.list(run.step_folder(launch, step))
+    except FileNotFoundError:
+        return 0
+    taken = (parse_rank_name(entry.name) for entry in entries)
+    return 1 + max((name[1] for name in taken if name is not None and name[0] == rank), default=-1)
+
+
+def _list(run: RunStaging, folder: str, findings: Findings, digits: int) -> list[tuple[int, str]]:
+    """The numbered folders in a folder; every other name is a suspect."""
+    numbered = []
+    for entry in _entries(run, folder, findings):
+        path = join(folder, entry.name)
+        number = parse_number(entry.name, digits)
+        if number is None or entry.kind is not Kind.DIRECTORY:
+            findings.suspects.append(Suspect(path, f"a {entry.kind.value} of this name has no place in the ring"))
+        else:
+            numbered.append((number, path))
+    return numbered
+
+
+def _entries(run: RunStaging, folder: str, findings: Findings) -> list[Entry]:
+    try:
+        return run.machine.fs.list(folder)
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        if says_nothing_about_the_file(error) or folder == run.ring:
+            raise
+        findings.suspects.append(Suspect(folder, f"it can not be listed: {error}"))
+        return []
+
+
+def _is_empty(run: RunStaging, folder: str) -> bool:
+    try:
+        return not run.machine.fs.list(folder)
+    except OSError:
+        return False
+
+
+def _generations(run: RunStaging, folder: str, findings: Findings) -> dict[int, list[int]]:
+    """The generations of each rank in a step's folder, highest first."""
+    generations: dict[int, list[int]] = {}
+    for entry in _entries(run, folder, findings):
+        name = parse_rank_name(entry.name)
+        if name is None or entry.kind is not Kind.DIRECTORY:
+            reason = f"a {entry.kind.value} of this name has no place in the ring"
+            findings.suspects.append(Suspect(join(folder, entry.name), reason))
+        else:
+            generations.setdefault(name[0], []).append(name[1])
+    for ranks in generations.values():
+        ranks.sort(reverse=True)
+    return generations
+
+
+def _inspect_step(run: RunStaging, launch: int, step: int, folder: str, findings: Findings) -> None:
+    generations = _generations(run, folder, findings)
+    if not generations and _is_empty(run, folder):
+        findings.empty.append(folder)
+    for rank, numbers in generations.items():
+        newest: SealedShare | None = None
+        for generation in numbers:
+            newer_before = len(findings.newer)
+            share = _inspect_share(run, launch, step, rank, generation, findings)
+            if len(findings.newer) > newer_before:
+                # Sealed by a newer release, which alone knows whether it replaces the ones below.
+                break
+            if share is None:
+                continue
+            if newest is None:
+                newest = share
+                findings.shares.append(share)
+            else:
+                findings.replaced.append(share)
+
+
+def _inspect_share(
+    run: RunStaging, launch: int, step: int, rank: int, generation: int, findings: Findings
+) -> SealedShare | None:
+    folder = join(run.step_folder(launch, step), rank_name(rank, generation))
+    try:
+        seal = _read_seal(run, folder)
+        if (seal.run, seal.launch, seal.step, seal.rank) != (run.name, launch, step, rank):
+            problem = "its seal is of another share"
+        else:
+            problem = _torn(run, folder, seal)
+    except InvalidInputError:
+        findings.newer.append(folder)
+        return None
+    except IntegrityError as error:
+        problem = str(error)
+    except OSError as error:
+        if says_nothing_about_the_file(error):
+            raise
+        problem = f"it can not be read: {error}"
+    if not problem:
+        return SealedShare(run, launch, step, rank, generation, folder, seal)
+    # What was evicted while it was being read looks torn too.
+    if durable.exists(run.machine.fs, folder):
+        findings.suspects.append(Suspect(folder, problem))
+    return None
+
+
+def _read_seal(run: RunStaging, folder: str) -> Seal:
+    path = join(folder, SEAL)
+    return Seal.decode(durable.read_small(run.machine.fs, path), path)
+
+
+def _torn(run: RunStaging, folder: str, seal: Seal) -> str:
+    """What is missing of the sealed files; "" if nothing is. Further files do no harm: nobody reads what is not sealed."""
+    fs = run.machine.fs
+    kinds = {relative: entry.kind for relative, entry in walk(fs, join(folder, FILES))}
+    for file in seal.files:
+        kind = kinds.get(file.path)
+        if kind is not Kind.FILE:
+            return f"{file.path!r} is {'missing' if kind is None else 'a ' + kind.value}"
+        size = fs.stat(join(folder, FILES, file.path)).size_bytes
+        if size != file.size_bytes:
+            return f"{file.path!r} has {size} bytes, but {file.size_bytes} were sealed"
+    return ""

@@ -1,0 +1,146 @@
+"""Puts a verified tree into place: worked on beside its final name, renamed once, reused when it is already there.
+
+Whoever restores holds a lock on the final name, so that many processes that ask for the same tree fetch it once. A killed restore
+leaves a folder ``.NAME.partial-…`` that the next one goes on with; the final name only ever holds a whole tree.
+"""
+
+import errno
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from ckpt_archive.disk import durable
+from ckpt_archive.disk.protocol import FileSystem, Kind, LockMode, join, parent, walk
+from ckpt_archive.errors import CapacityError, IntegrityError, InvalidInputError
+from ckpt_archive.share import FileEntry
+
+Fill = Callable[[str], None]
+"""Makes the folder it is given hold exactly the tree, every byte checked and durable."""
+
+_BUFFER_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Landed:
+    """Where a tree is now, and whether it was there before."""
+
+    path: str
+    reused: bool
+
+
+def land(fs: FileSystem, path: str, files: Sequence[FileEntry], token: str, fill: Fill) -> Landed:
+    """Make `path` a folder that holds exactly `files`.
+
+    Args:
+        fs: Where.
+        path: Absolute; is missing, empty, or already holds that tree. Its parent is created if missing.
+        files: What the tree is.
+        token: Names the work in progress: the same for the same tree, different for every other one.
+        fill: Does the work, in a folder beside `path` that may hold what an earlier, killed try left.
+
+    Raises:
+        InvalidInputError: If `path` holds something else, or is a mount point.
+        CapacityError: If the disk is full.
+        IntegrityError, NotFoundError, UnavailableError, ConflictError: From `fill`.
+    """
+    name = path.rpartition("/")[2]
+    with _local_errors(path), _locked(fs, path):
+        if _is_there(fs, path, files):
+            return Landed(path, reused=True)
+        partial = join(parent(path), f".{name}.partial-{token[:16]}")
+        fill(partial)
+        if durable.exists(fs, path):
+            fs.remove_directory(path)
+        durable.move(fs, partial, path)
+        return Landed(path, reused=False)
+
+
+def _is_there(fs: FileSystem, path: str, files: Sequence[FileEntry]) -> bool:
+    """Whether the tree stands already; refuse anything else but an empty folder."""
+    try:
+        kind = fs.stat(path).kind
+    except FileNotFoundError:
+        return False
+    if kind is not Kind.DIRECTORY:
+        raise InvalidInputError(f"{path} is a {kind.value}, not a folder", hint="Name a new folder.")
+    if fs.is_mount_point(path):
+        raise InvalidInputError(
+            f"{path} is a mount point, which can not be replaced by a restored folder",
+            hint=f"Restore into a folder below it, such as {join(path, 'restored')}.",
+        )
+    entries = fs.list(path)
+    if not entries:
+        return False
+    problem = difference(fs, path, files)
+    if problem is None:
+        return True
+    raise InvalidInputError(
+        f"{path} is not empty and is not this checkpoint: {problem}",
+        hint="Name a new or empty folder; nothing in this one was touched.",
+    )
+
+
+def difference(fs: FileSystem, root: str, files: Sequence[FileEntry]) -> str | None:
+    """How the tree below `root` differs from `files`, every byte compared by SHA-256; None if it does not."""
+    wanted = {file.path: file for file in files}
+    folders = {"/".join(file.path.split("/")[:depth]) for file in files for depth in range(1, file.path.count("/") + 1)}
+    found = set()
+    for relative, entry in walk(fs, root):
+        if entry.kind is Kind.DIRECTORY and relative in folders:
+            continue
+        if entry.kind is not Kind.FILE or relative not in wanted:
+            return f"it has {relative!r}"
+        if fs.stat(join(root, relative)).size_bytes != wanted[relative].size_bytes:
+            return f"{relative!r} has another size"
+        found.add(relative)
+    missing = wanted.keys() - found
+    if missing:
+        return f"{min(missing)!r} is missing"
+    for path in sorted(wanted):
+        if sha256_of(fs, root, path) != wanted[path].sha256:
+            return f"{path!r} has other bytes"
+    return None
+
+
+def sha256_of(fs: FileSystem, root: str, path: str) -> str:
+    """SHA-256 of a file, read through one buffer."""
+    digest = hashlib.sha256()
+    buffer = memoryview(bytearray(_BUFFER_BYTES))
+    with fs.open_beneath(root, path) as file:
+        offset = 0
+        while read := file.read_into(buffer, offset):
+            digest.update(buffer[:read])
+            offset += read
+    return digest.hexdigest()
+
+
+@contextmanager
+def _locked(fs: FileSystem, path: str) -> Iterator[None]:
+    durable.make_directories(fs, parent(path))
+    lock = join(parent(path), f".{path.rpartition('/')[2]}.lock")
+    with fs.lock(lock, LockMode.EXCLUSIVE):
+        try:
+            yield
+        finally:
+            # Removed while held: whoever waits for it finds that the name is gone and takes a new one.
+            durable.remove_if_there(fs, lock)
+
+
+@contextmanager
+def _local_errors(path: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        what = f"{path} can not be written: {error.strerror or error}"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise CapacityError(what, hint="Make room, then run it again: it goes on where it was.") from error
+        raise InvalidInputError(what, hint="Check the path and its permissions, or name another folder.") from error
+
+
+def damaged(path: str, problem: str) -> IntegrityError:
+    """The error for a local file that is not what was sealed."""
+    return IntegrityError(
+        f"{path} is damaged: {problem}",
+        hint="It is not used. Restore the checkpoint from the archive, or an older one with --fallback.",
+    )

@@ -1,0 +1,226 @@
+"""The folder behind a `FileStore`: how bytes come into it durably, and how its failures are told.
+
+Whatever becomes visible under a key has been fsynced, and its name appears by `link`, which never replaces. Whoever is shown
+an object may rely on it: the folder it was found in is made durable before it is shown, because the process that linked it
+may have died just after.
+"""
+
+import errno
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from datetime import UTC, datetime
+
+from ckpt_archive import errors
+from ckpt_archive.digest import crc32c
+from ckpt_archive.disk import durable
+from ckpt_archive.disk.protocol import FileStat, FileSystem, Kind, ReadableFile, WritableFile, join, parent
+from ckpt_archive.store import keys
+from ckpt_archive.store.body import Body
+from ckpt_archive.store.protocol import ObjectInfo
+
+SCRATCH = ".tmp"
+TEMPORARY_SUFFIX = ".new"
+BUFFER_BYTES = 1 << 20
+
+_NOT_THERE = (FileNotFoundError, NotADirectoryError)
+# What an NFS client calls a file that was removed while somebody had it open.
+_SILLY_RENAME = ".nfs"
+
+
+class Tree:
+    """Files below one root.
+
+    Args:
+        fs: Where.
+        root: Absolute path, without a final '/'.
+        url: What the store calls itself in messages.
+        nonce: Makes temporary names unique among all processes and machines that use this root.
+    """
+
+    def __init__(self, fs: FileSystem, root: str, url: str, nonce: Callable[[], str]) -> None:
+        self.fs = fs
+        self.root = root
+        self.url = url
+        self.nonce = nonce
+        self.scratch = join(root, SCRATCH)
+
+    def path(self, key: str) -> str:
+        """The file of `key`.
+
+        Raises:
+            InvalidInputError: If no object may have that key.
+        """
+        components = keys.check_key(key).split("/")
+        if components[0] == SCRATCH or any(component.startswith(_SILLY_RENAME) for component in components):
+            raise errors.InvalidInputError(
+                f"the key {key!r} is not allowed in {self.url}", hint="The store keeps that name for itself."
+            )
+        return join(self.root, key)
+
+    @contextmanager
+    def failures(self, what: str) -> Iterator[None]:
+        """Convert the `OSError`s of this file system. Never put around the caller's own sources and sinks."""
+        try:
+            yield
+        except OSError as error:
+            raise self._converted(error, what) from error
+
+    def check_mounted(self) -> None:
+        """Check that the root is there, before anybody is told that an object is not.
+
+        Raises:
+            UnavailableError: If not.
+        """
+        try:
+            is_there = self.fs.stat(self.scratch).kind is Kind.DIRECTORY
+        except _NOT_THERE:
+            is_there = False
+        if not is_there:
+            raise errors.UnavailableError(
+                f"{self.root} is not there, or is no archive",
+                hint=f"Perhaps the disk is not mounted. For a new archive, run `ckpt-archive init {self.url}`.",
+            )
+
+    def info(self, key: str, stat: FileStat) -> ObjectInfo:
+        """A file as an object."""
+        etag = f"{stat.inode:x}-{stat.mtime_ns:x}-{stat.size_bytes:x}"
+        return ObjectInfo(key, stat.size_bytes, etag, moment(stat))
+
+    def stat(self, key: str) -> FileStat:
+        """The file of an object; its name is durable when this returns. Raises `NotFoundError`."""
+        path = self.path(key)
+        with self.failures(key):
+            try:
+                stat = self.fs.stat(path)
+            except _NOT_THERE as error:
+                self.check_mounted()
+                raise keys.missing(key, self.url) from error
+            if stat.kind is not Kind.FILE:
+                raise keys.missing(key, self.url)
+            self.fs.sync_directory(parent(path))
+        return stat
+
+    def open(self, key: str) -> ReadableFile:
+        """An object for reading. Raises `NotFoundError`."""
+        self.path(key)
+        with self.failures(key):
+            try:
+                return self.fs.open_beneath(self.root, key)
+            except (*_NOT_THERE, IsADirectoryError) as error:
+                self.check_mounted()
+                raise keys.missing(key, self.url) from error
+            except OSError as error:
+                if error.errno not in (errno.ELOOP, errno.EINVAL):
+                    raise
+                raise errors.IntegrityError(
+                    f"{key} in {self.url} is no plain file",
+                    hint="It was not written by ckpt-archive: find out who did.",
+                ) from error
+
+    def level(self, folder: str) -> list[str]:
+        """All names in a folder ("" or ending in '/'), as keys in byte order; those of folders end in '/'."""
+        with self.failures(folder or self.root):
+            try:
+                entries = self.fs.list(f"{self.root}/{folder}".rstrip("/"))
+            except _NOT_THERE:
+                self.check_mounted()
+                return []
+        names = [
+            f"{folder}{entry.name}{'/' if entry.kind is Kind.DIRECTORY else ''}"
+            for entry in entries
+            if entry.kind in (Kind.FILE, Kind.DIRECTORY)
+            and keys.is_text(entry.name)
+            and not entry.name.startswith(_SILLY_RENAME)
+            and (folder or entry.name != SCRATCH)
+        ]
+        # With the '/' and not without: "a-b" comes before "a/b", as in every store that sorts by bytes.
+        return sorted(names)
+
+    @contextmanager
+    def temporary(self) -> Iterator[str]:
+        """A path for a new file on the same file system; what is there in the end is removed."""
+        path = join(self.scratch, self.nonce() + TEMPORARY_SUFFIX)
+        try:
+            yield path
+        finally:
+            with self.failures(path):
+                durable.remove_if_there(self.fs, path)
+
+    def receive(
+        self, file: WritableFile, what: str, body: Body, failures: Callable[[], AbstractContextManager[None]]
+    ) -> None:
+        """Write a body through one buffer into a new file.
+
+        Raises:
+            ChecksumRefusedError: If the bytes are not those of its checksum.
+        """
+        buffer = memoryview(bytearray(min(BUFFER_BYTES, body.size_bytes)))
+        position = computed = 0
+        while position < body.size_bytes:
+            read = body.read_into(buffer, position)
+            computed = crc32c(buffer[:read], computed)
+            with failures():
+                file.write_at(buffer[:read], position)
+            position += read
+        if computed != body.crc32c:
+            raise keys.refused(what, body.crc32c, computed)
+
+    def publish(self, temporary: str, key: str) -> None:
+        """Give a file whose content is durable the name of its key, durably.
+
+        Raises:
+            AlreadyExistsError: The key is taken; also then it is durable.
+            ConflictError: A part of the key that has to be a folder is an object.
+        """
+        path = self.path(key)
+        with self.failures(key):
+            self._make_folders(key)
+            try:
+                self.fs.link(temporary, path)
+                is_ours = True
+            except FileExistsError:
+                # Over NFS our own link may have landed, its answer been lost, and the client have asked again.
+                is_ours = self.fs.stat(temporary).inode == self.fs.stat(path).inode
+            self.fs.sync_directory(parent(path))
+        if not is_ours:
+            raise keys.taken(key, self.url)
+
+    def _make_folders(self, key: str) -> None:
+        folder = self.root
+        for component in key.split("/")[:-1]:
+            inner = join(folder, component)
+            try:
+                self.fs.make_directory(inner)
+            except FileExistsError as error:
+                if self.fs.stat(inner).kind is not Kind.DIRECTORY:
+                    raise errors.ConflictError(
+                        f"{key} can not be created: {inner} is an object and not a folder", hint="Remove one of them."
+                    ) from error
+            # Also when it was there, at every level: whoever made it may not have got as far as this.
+            self.fs.sync_directory(folder)
+            folder = inner
+
+    def _converted(self, error: OSError, what: str) -> errors.CkptArchiveError:
+        message = f"{what} in {self.url}: {error.strerror or error}"
+        match error.errno:
+            case errno.ENOSPC | errno.EDQUOT:
+                return errors.CapacityError(message, hint="Make room on this disk, or raise the quota.")
+            case errno.EACCES | errno.EPERM | errno.EROFS:
+                return errors.DeniedError(message, hint=f"Give this user the right to write below {self.root}.")
+            case errno.ENAMETOOLONG:
+                return errors.InvalidInputError(message, hint="This file system takes no name as long as that.")
+            case errno.ELOOP | errno.EINVAL:
+                return errors.IntegrityError(
+                    message, hint="Something that is no plain file stands there: find out why."
+                )
+            case errno.ENOENT | errno.ENOTDIR:
+                return errors.UnavailableError(
+                    f"{self.root} is not there, or is no archive",
+                    hint=f"Perhaps the disk is not mounted. For a new archive, run `ckpt-archive init {self.url}`.",
+                )
+        return errors.UnavailableError(message, hint="Is the disk, or the file server, in order? Then try again.")
+
+
+def moment(stat: FileStat) -> datetime:
+    """When a file was last written."""
+    return datetime.fromtimestamp(stat.mtime_ns / 1e9, UTC)

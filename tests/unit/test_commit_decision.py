@@ -1,0 +1,69 @@
+"""Decisions: the first one stands, for everybody."""
+
+import pytest
+
+from ckpt_archive.commit import layout
+from ckpt_archive.commit.decision import GAP, PROMOTE, Action, Decision, decide, read_decision, read_decisions
+from ckpt_archive.errors import IntegrityError, UnavailableError
+from ckpt_archive.store.body import Body
+from ckpt_archive.store.memory import MemoryStore
+from ckpt_archive.testing.checkpoints import ARCHIVE_ID, NOON
+from ckpt_archive.testing.counting import CountingStore
+from ckpt_archive.testing.hooked import HookedStore, Request
+
+
+def decision(step: int = 100, action: Action = PROMOTE, by: str = "node-1", attempt: int = 2) -> Decision:
+    return Decision(ARCHIVE_ID, "run", attempt, step, action, "milestone:best", by, NOON)
+
+
+def test_a_decision_is_read_back_by_everybody() -> None:
+    store = MemoryStore()
+    assert decide(store, decision()) == decision()
+    assert read_decision(store, "run", 2, 100) == decision()
+    assert read_decision(store, "run", 2, 101) is None
+
+
+def test_two_deciders_at_once_follow_the_first() -> None:
+    store = MemoryStore()
+
+    def before(request: Request) -> None:
+        if request.verb == "create":
+            decide(store, decision(action=GAP, by="node-2"))
+
+    assert decide(HookedStore(store, before=before), decision()) == decision(action=GAP, by="node-2")
+
+
+def test_decision_landed_and_answer_was_lost() -> None:
+    store = MemoryStore()
+
+    def after(request: Request) -> None:
+        raise UnavailableError("no answer")
+
+    with pytest.raises(UnavailableError):
+        decide(HookedStore(store, after=after), decision())
+    assert decide(store, decision(action=GAP, by="node-2")) == decision()
+
+
+def test_all_decisions_of_an_attempt_and_those_after_a_step() -> None:
+    store = MemoryStore()
+    for step in (5, 100, 1_000):
+        decide(store, decision(step, GAP if step == 100 else PROMOTE))
+    decide(store, decision(7, attempt=3))
+    found = read_decisions(store, "run", 2)
+    assert {step: item.action for step, item in found.items()} == {5: PROMOTE, 100: GAP, 1_000: PROMOTE}
+    counting = CountingStore(store)
+    assert set(read_decisions(counting, "run", 2, after=100)) == {1_000}
+    assert counting.requests == {"list": 1, "read": 1}
+
+
+def test_a_decision_under_another_key_is_refused() -> None:
+    store = MemoryStore()
+    store.create(layout.decision("run", 2, 101), Body.of(decision(100).encode()))
+    with pytest.raises(IntegrityError, match="step 100"):
+        read_decision(store, "run", 2, 101)
+
+
+def test_an_action_that_is_not_known_is_refused() -> None:
+    data = decision().encode().replace(b'"promote"', b'"perhaps"')
+    with pytest.raises(IntegrityError, match="perhaps"):
+        Decision.decode(data, "it")
