@@ -5,7 +5,6 @@ internal ports ask for no credentials, so every user of this machine can reach w
 """
 
 import contextlib
-import glob
 import json
 import os
 import secrets
@@ -55,6 +54,8 @@ echo "$server"
 exec >&-
 (read -r _ <&3; kill -KILL "$server") 2>/dev/null &
 wait "$server"
+# It puts sockets there whatever it is told, and leaves some of them.
+for port in $PORTS; do rm -f /tmp/seaweedfs-*-"$port".sock; done
 """
 
 
@@ -168,7 +169,13 @@ class DevServer:
 
     def _start(self) -> None:
         # Nothing of the caller's environment: no credential of theirs, no setting of another server.
-        environment = {"PATH": os.defpath, "HOME": self._folder, "TMPDIR": self._folder, "LOG": self.log_path}
+        environment = {
+            "PATH": os.defpath,
+            "HOME": self._folder,
+            "TMPDIR": self._folder,
+            "LOG": self.log_path,
+            "PORTS": " ".join(str(port) for port in self._ports.values()),
+        }
         process = subprocess.Popen(  # noqa: S603 - its words are ours and the caller's
             ["/bin/sh", "-c", _SUPERVISOR, "sh", self._program, *self._arguments()],
             cwd=self._folder,
@@ -237,11 +244,6 @@ class DevServer:
                 process.wait(_STOP_SECONDS)
         process.stdin.close()
         process.wait(_STOP_SECONDS)
-        # It puts sockets there whatever it is told, and leaves them when it is killed.
-        for port in self._ports.values():
-            for path in glob.glob(f"/tmp/seaweedfs-*-{port}.sock"):  # noqa: S108 - the path is the server's
-                with contextlib.suppress(OSError):
-                    os.unlink(path)
 
     def _log_tail(self) -> str:
         with open(self.log_path, encoding="utf-8", errors="replace") as log:

@@ -38,10 +38,10 @@ def command(frame: Frame, /, run: str | None, attempt: int | None) -> None:
     Only what is committed is listed, the newest first. Where the output is no terminal, each row is one line, its columns
     separated by tabs, sizes in bytes.
     """
+    if attempt is not None and run is None:
+        raise click.UsageError("--attempt needs a RUN")
     archive = Archive.open(frame.archive_url)
     if run is None:
-        if attempt is not None:
-            raise click.UsageError("--attempt needs a RUN")
         runs = [asdict(summary) for summary in archive.runs()]
         frame.screen.rows(_RUNS, runs, nothing=f"{archive.url} holds no checkpoints yet.")
     else:

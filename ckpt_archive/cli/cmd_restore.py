@@ -21,7 +21,6 @@ from ckpt_archive.errors import NotFoundError
 @attempt_option
 @click.option("--include", multiple=True, metavar="PATTERN", help="Only files whose path matches; may be repeated.")
 @click.option("--rank", type=click.IntRange(min=0), metavar="N", help="Only what this writer contributed.")
-@click.option("--staging", metavar="DIR", help="Look into this node's staging folder first.")
 @click.option("--if-any", is_flag=True, help="Where the run has no checkpoint yet: print nothing, exit 0.")
 @click.option("--fallback", is_flag=True, help="If the newest one is damaged, take the newest one that is not.")
 def command(
@@ -33,7 +32,6 @@ def command(
     attempt: int | None,
     include: tuple[str, ...],
     rank: int | None,
-    staging: str | None,
     if_any: bool,
     fallback: bool,
 ) -> None:
@@ -52,7 +50,6 @@ def command(
                 attempt=attempt,
                 include=include,
                 rank=rank,
-                staging=os.path.abspath(staging) if staging else None,
                 fallback=fallback,
                 exact_folder=True,
                 progress=progress,

@@ -36,7 +36,7 @@ class Loaded:
 
 
 def runs(store: Store) -> Iterator[str]:
-    """The runs that have a committed checkpoint, in the order of their names."""
+    """The runs that have a committed checkpoint, in the order in which the store lists their folders."""
     for folder in _folders(store, layout.MANIFESTS):
         yield layout.manifests_run(folder)
 

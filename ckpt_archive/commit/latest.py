@@ -1,8 +1,8 @@
 """Which checkpoint a new launch goes on from: the same few requests after 3 checkpoints or 3,000, or 3,000 empty launches.
 
 The newest attempt that is not late and has a checkpoint answers with its newest step; but nothing from before the last
-explicit choice does, so nobody resumes a branch that was rolled back, although its steps are larger. To find this there is no
-walk along the launches: manifests list newest first, and every record carries over where its branch begins.
+explicit choice does, so nobody resumes a branch that was rolled back, although its steps are larger. There is no walk along
+the launches to find this: manifests list newest first, and every record carries over where its branch begins.
 """
 
 from collections.abc import Iterator
@@ -55,8 +55,8 @@ def latest(store: Store, run: str) -> Place | None:
 def standing(store: Store, run: str) -> Standing:
     """Where a run stands.
 
-    Costs one listing of launches, one of manifests, and at most three reads; one more of each for every group of late launches
-    that have checkpoints.
+    Costs one listing of launches, one of manifests, and at most three reads; one more of each for every group of late
+    launches that have checkpoints.
 
     Raises:
         IntegrityError: If the records contradict each other.

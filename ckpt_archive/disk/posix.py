@@ -15,7 +15,7 @@ from typing import Self
 from ckpt_archive.disk import linux
 from ckpt_archive.disk.protocol import Entry, FileStat, Kind, LockMode, Space
 
-_FILE_MODE = 0o600
+_FILE_MODE = 0o666  # what the umask leaves of it, as with any program: archives on shared disks are read by others
 # Without O_NONBLOCK, opening a FIFO would wait for its other end before anybody could see what it is.
 _OPEN = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -80,7 +80,7 @@ class PosixFile:
 
 
 class PosixFileSystem:
-    """See `disk.protocol.FileSystem`. New directories get the mode that the umask leaves, new files 0600 at most."""
+    """See `disk.protocol.FileSystem`. New directories and files get the mode that the umask leaves."""
 
     def stat(self, path: str) -> FileStat:
         """`lstat`: symbolic links are not followed."""
@@ -100,7 +100,7 @@ class PosixFileSystem:
         return _open_beneath(root, relative, os.O_RDONLY | _OPEN)
 
     def create(self, path: str) -> PosixFile:
-        """Create a regular file that was not there (mode 0600)."""
+        """Create a regular file that was not there (mode as the umask leaves it)."""
         return PosixFile(os.open(path, _CREATE, _FILE_MODE))
 
     def create_beneath(self, root: str, relative: str) -> PosixFile:

@@ -111,7 +111,7 @@ class FileSystem(Protocol):
         ...
 
     def create(self, path: str) -> WritableFile:
-        """Create a regular file that was not there (mode 0600). Raises `FileExistsError`."""
+        """Create a regular file that was not there (mode as the umask leaves it). Raises `FileExistsError`."""
         ...
 
     def create_beneath(self, root: str, relative: str) -> WritableFile:

@@ -1,1 +1,1 @@
-"""The SSD tier of one staging directory: launches, drafts, the ring of sealed shares. No network, no store, no clock of its own."""
+"""The SSD tier of one staging directory: launches, drafts, the ring of sealed shares. No network, no store."""

@@ -10,6 +10,8 @@ _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _NOT_ALLOWED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG})
 # Too many open files, no memory: they say nothing about the file that was asked for, so nothing is judged by them.
 _OUR_OWN_TROUBLE = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.EINTR})
+# These stay true when asked again. An I/O error may not: what it hits is left alone, and not used while it lasts.
+_PROOF = frozenset({errno.ENOENT, errno.EISDIR, errno.EINVAL, *_NOT_ALLOWED})
 
 
 def failed(what: str, error: OSError) -> CkptArchiveError:
@@ -34,3 +36,8 @@ def converting(what: str) -> Iterator[None]:
 def says_nothing_about_the_file(error: OSError) -> bool:
     """Whether this is trouble of our own process, by which no file may be judged."""
     return error.errno in _OUR_OWN_TROUBLE
+
+
+def proves_something(error: OSError) -> bool:
+    """Whether this shows that a file is not what it should be, and not only that the disk did not answer just now."""
+    return error.errno in _PROOF

@@ -1,26 +1,41 @@
 """A sealed share on this disk and what has become of it: each fact a file beside it, written once.
 
 Whether a share is promoted, given up or replaced is decided under the run's state lock, so that two processes never decide
-differently. A fact whose file can not be read is set aside and found out anew, except the two that must never be forgotten:
-a promotion and a gap count as soon as their file is there.
+differently. A fact whose file is damaged is unknown and found out anew, except the two that must never be forgotten: a
+promotion and a gap count as soon as their file is there.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import datetime
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
-from ckpt_archive import clock, record, strictjson
+from ckpt_archive import record
 from ckpt_archive.contribution import Contribution
 from ckpt_archive.disk import durable
-from ckpt_archive.disk.protocol import Kind, LockMode, ReadableFile, join, parent
+from ckpt_archive.disk.protocol import Kind, LockMode, ReadableFile, join, parent, walk
 from ckpt_archive.errors import ConflictError, IntegrityError, InvalidInputError, NotFoundError
-from ckpt_archive.local.faults import failed, says_nothing_about_the_file
+from ckpt_archive.local.facts import Decode, read_fact, write_fact
+from ckpt_archive.local.faults import converting, failed, proves_something
 from ckpt_archive.local.quarantine import set_aside
 from ckpt_archive.local.sealed import Seal
-from ckpt_archive.local.staging import RunStaging, parse_rank_name
-from ckpt_archive.names import check_attempt, check_sha256
+from ckpt_archive.local.share_facts import (
+    ARCHIVED,
+    DIGESTS,
+    GAP,
+    PROMOTE,
+    RECEIPT,
+    Archived,
+    Gap,
+    check_receipt,
+    decode_archived,
+    decode_gap,
+    decode_promotion,
+    encode_archived,
+    encode_gap,
+    encode_promotion,
+)
+from ckpt_archive.local.staging import RunStaging, parse_rank_name, rank_name
 from ckpt_archive.share import Share
 from ckpt_archive.strictjson import Json
 
@@ -28,41 +43,6 @@ T = TypeVar("T")
 
 FILES = "files"
 SEAL = "seal.json"
-DIGESTS = "digests.json"
-PROMOTE = "promote.json"
-RECEIPT = "receipt.json"
-ARCHIVED = "archived.json"
-GAP = "gap.json"
-
-
-@dataclass(frozen=True, slots=True)
-class Archived:
-    """That a manifest was read which holds this share's receipt.
-
-    Attributes:
-        archive_id: In which archive.
-        attempt: Under which attempt.
-        manifest_sha256: Of the manifest's bytes.
-        at: When it was read.
-    """
-
-    archive_id: str
-    attempt: int
-    manifest_sha256: str
-    at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Gap:
-    """That this share will never be archived.
-
-    Attributes:
-        reason: Why, for people.
-        at: When it was decided; None if the record can not be read, which changes nothing.
-    """
-
-    reason: str
-    at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +98,7 @@ class SealedShare:
     @property
     def is_archived(self) -> bool:
         """Whether a manifest with its receipt was read."""
-        return self._has(ARCHIVED) and self.archived() is not None
+        return self.archived() is not None
 
     @property
     def has_gap(self) -> bool:
@@ -141,9 +121,7 @@ class SealedShare:
             return self.seal.contribution.promotion
         if not self._has(PROMOTE):
             return {}
-        unreadable: Mapping[str, Json] = {"rule": "unknown"}
-        found = self._read(PROMOTE, lambda data, what: record.decode("promote", data, what).mapping("promotion"), keep=True)
-        return found or unreadable
+        return self._read(PROMOTE, decode_promotion) or {"rule": "unknown"}
 
     def contribution(self) -> Contribution:
         """What was sealed, with the promotion of a later decision if there is one."""
@@ -160,7 +138,7 @@ class SealedShare:
         """
         with self._deciding("promoted"):
             if not self.is_promoted:
-                self._write(PROMOTE, record.encode("promote", {"promotion": dict(reason)}, {}))
+                self._write(PROMOTE, encode_promotion(reason), decode_promotion)
 
     def digests(self) -> Share | None:
         """Its digests, once they are known."""
@@ -173,20 +151,12 @@ class SealedShare:
             IntegrityError: If they are not of these files.
             NotFoundError: If it was evicted meanwhile.
         """
-        data = record.encode("digests", share.to_json(), {})
-        self._decode_digests(data, f"the digests of {self}")
         with self._writing():
-            standing = self._write(DIGESTS, data)
-        return self._decode_digests(standing, join(self.folder, DIGESTS))
+            return self._write(DIGESTS, record.encode("digests", share.to_json(), {}), self._decode_digests)
 
     def receipt_bytes(self) -> bytes | None:
         """The receipt that stands in the archive, once it was written there."""
-
-        def check(data: bytes, what: str) -> bytes:
-            strictjson.decode(data, what)
-            return data
-
-        return self._read(RECEIPT, check)
+        return self._read(RECEIPT, check_receipt)
 
     def write_receipt(self, data: bytes) -> None:
         """Keep the receipt that stands in the archive; keeping the same one again changes nothing.
@@ -196,7 +166,7 @@ class SealedShare:
             NotFoundError: If it was evicted meanwhile.
         """
         with self._deciding("archived"):
-            standing = self._write(RECEIPT, data)
+            standing = self._write(RECEIPT, data, check_receipt)
         if standing != data:
             raise ConflictError(
                 f"{self} has already another receipt",
@@ -205,7 +175,7 @@ class SealedShare:
 
     def archived(self) -> Archived | None:
         """In which manifest its receipt was found, once it was."""
-        return self._read(ARCHIVED, _decode_archived)
+        return self._read(ARCHIVED, decode_archived)
 
     def mark_archived(self, archive_id: str, attempt: int, manifest_sha256: str) -> None:
         """Record that a manifest was read which holds its receipt.
@@ -213,21 +183,15 @@ class SealedShare:
         Raises:
             NotFoundError: If it was evicted meanwhile.
         """
-        members: dict[str, Json] = {
-            "archive": archive_id,
-            "attempt": attempt,
-            "manifest_sha256": check_sha256(manifest_sha256),
-            "at": clock.to_text(self.staging.machine.clock.now()),
-        }
+        found = Archived(archive_id, attempt, manifest_sha256, self.staging.machine.clock.now())
         with self._writing():
-            self._write(ARCHIVED, record.encode("archived", members, {}))
+            self._write(ARCHIVED, encode_archived(found), decode_archived)
 
     def gap(self) -> Gap | None:
         """Why it was given up, if it was."""
         if not self.has_gap:
             return None
-        found = self._read(GAP, _decode_gap, keep=True)
-        return found or Gap("its record can not be read", None)
+        return self._read(GAP, decode_gap) or Gap("its record can not be read", None)
 
     def mark_gap(self, reason: str) -> None:
         """Decide that it will never be archived; final. Deciding again changes nothing.
@@ -236,11 +200,23 @@ class SealedShare:
             ConflictError: If its receipt is written: others may have committed the checkpoint with it.
             NotFoundError: If it was evicted or replaced meanwhile.
         """
-        members: dict[str, Json] = {"reason": reason, "at": clock.to_text(self.staging.machine.clock.now())}
         with self._deciding("given up"):
             if self.has_receipt:
-                raise ConflictError(f"{self} can not be given up: its receipt is written", hint="Finish its commit instead.")
-            self._write(GAP, record.encode("gap", members, {}))
+                raise ConflictError(
+                    f"{self} can not be given up: its receipt is written", hint="Finish its commit instead."
+                )
+            self._write_gap(reason)
+
+    def follow_gap(self, reason: str) -> None:
+        """Record that another writer has given this checkpoint up, which the archive holds as a decision; final.
+
+        Unlike `mark_gap` this may follow a receipt: without that writer's receipt no manifest will ever hold ours.
+
+        Raises:
+            NotFoundError: If it was evicted or replaced meanwhile.
+        """
+        with self._deciding("given up"):
+            self._write_gap(reason)
 
     def start_over(self, reason: str) -> None:
         """Forget what is known of an archive that is no more: receipt and archived state go to quarantine."""
@@ -248,41 +224,31 @@ class SealedShare:
             if self._has(name):
                 set_aside(self.staging, join(self.folder, name), reason)
 
+    def _write_gap(self, reason: str) -> None:
+        if not self.has_gap:
+            self._write(GAP, encode_gap(reason, self.staging.machine.clock.now()), decode_gap)
+
     def _has(self, name: str) -> bool:
-        return durable.exists(self.staging.machine.fs, join(self.folder, name))
-
-    def _read(self, name: str, decode: Callable[[bytes, str], T], *, keep: bool = False) -> T | None:
-        """The decoded file; None if it is not there, or can not be read (then it is set aside, unless `keep`)."""
         path = join(self.folder, name)
-        try:
-            return decode(durable.read_small(self.staging.machine.fs, path), path)
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            if says_nothing_about_the_file(error):
-                raise failed(f"{path} can not be read", error) from error
-            problem = str(error)
-        except IntegrityError as error:
-            problem = str(error)
-        except InvalidInputError:
-            # A newer release wrote it: not ours to judge, but not to be acted upon either, unless it binds us anyway.
-            if keep:
-                return None
-            raise
-        if not keep:
-            set_aside(self.staging, path, problem)
-        return None
+        with converting(f"{path} can not be looked for"):
+            return durable.exists(self.staging.machine.fs, path)
 
-    def _write(self, name: str, data: bytes) -> bytes:
-        machine = self.staging.machine
-        return durable.write_once(machine.fs, join(self.folder, name), data, nonce=machine.nonce())
+    def _read(self, name: str, decode: Decode[T]) -> T | None:
+        path = join(self.folder, name)
+        with converting(f"{path} can not be read"):
+            return read_fact(self.staging, path, decode)
+
+    def _write(self, name: str, data: bytes, decode: Decode[T]) -> T:
+        return write_fact(self.staging, join(self.folder, name), data, decode)
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
         try:
             yield
         except FileNotFoundError as error:
-            raise NotFoundError(f"{self} is not here any more", hint="It was evicted or replaced: scan again.") from error
+            raise NotFoundError(
+                f"{self} is not here any more", hint="It was evicted or replaced: scan again."
+            ) from error
         except OSError as error:
             raise failed(f"the state of {self} can not be written", error) from error
 
@@ -292,21 +258,75 @@ class SealedShare:
         fs = self.staging.machine.fs
         with self._writing(), fs.lock(self.staging.state_lock, LockMode.EXCLUSIVE):
             for entry in fs.list(parent(self.folder)):
-                other = parse_rank_name(entry.name)
-                if other is not None and other[0] == self.rank and other[1] > self.generation:
+                rank, generation = parse_rank_name(entry.name) or (self.rank, 0)
+                if rank == self.rank and generation > self.generation and self._is_whole(generation):
                     raise NotFoundError(f"{self} was replaced and can not be {what}", hint="Scan again.")
             if not self._has(SEAL):
                 raise FileNotFoundError(self.folder)
             yield
 
-    def _decode_digests(self, data: bytes, what: str) -> Share:
+    def _is_whole(self, generation: int) -> bool:
         try:
-            share = Share.from_json(record.decode("digests", data, what))
+            read_share(self.staging, self.launch, self.step, self.rank, generation)
+        except IntegrityError:
+            return False
+        except InvalidInputError:
+            # Sealed by a newer release.
+            return True
+        return True
+
+    def _decode_digests(self, data: bytes, what: str) -> Share:
+        fields = record.decode("digests", data, what)
+        try:
+            share = Share.from_json(fields)
         except InvalidInputError as error:
             raise IntegrityError(f"{what} can not be used: {error.message}", hint=error.hint) from error
-        if [(file.path, file.size_bytes) for file in share.files] != [(file.path, file.size_bytes) for file in self.seal.files]:
+        if [(file.path, file.size_bytes) for file in share.files] != [
+            (file.path, file.size_bytes) for file in self.seal.files
+        ]:
             raise IntegrityError(f"{what} is not about the files of {self}", hint="Digest the share again.")
         return share
+
+
+def read_share(run: RunStaging, launch: int, step: int, rank: int, generation: int) -> SealedShare:
+    """The share in that place, if it is whole: its seal can be read, is of this place, and all its files are there.
+
+    Further files in its folder do no harm: nobody reads what is not sealed.
+
+    Raises:
+        IntegrityError: If it is not to be trusted, or not there.
+        InvalidInputError: If a newer release sealed it.
+        OSError: If the disk does not answer.
+    """
+    fs = run.machine.fs
+    folder = join(run.step_folder(launch, step), rank_name(rank, generation))
+    path = join(folder, SEAL)
+    try:
+        seal = Seal.decode(durable.read_small(fs, path), path)
+        if (seal.run, seal.launch, seal.step, seal.rank) != (run.name, launch, step, rank):
+            _refuse(folder, "its seal is of another share")
+        if fs.stat(join(folder, FILES)).kind is not Kind.DIRECTORY:
+            _refuse(folder, f"{FILES!r} is not a folder")
+        kinds = {relative: entry.kind for relative, entry in walk(fs, join(folder, FILES))}
+        for file in seal.files:
+            kind = kinds.get(file.path)
+            if kind is not Kind.FILE:
+                _refuse(folder, f"{file.path!r} is {'missing' if kind is None else 'a ' + kind.value}")
+            size = fs.stat(join(folder, FILES, file.path)).size_bytes
+            if size != file.size_bytes:
+                _refuse(folder, f"{file.path!r} has {size} bytes, but {file.size_bytes} were sealed")
+    except OSError as error:
+        if not proves_something(error):
+            raise
+        raise IntegrityError(f"{folder} can not be read: {error}", hint=_TORN) from error
+    return SealedShare(run, launch, step, rank, generation, folder, seal)
+
+
+def _refuse(folder: str, problem: str) -> NoReturn:
+    raise IntegrityError(f"{folder} is not a whole share: {problem}", hint=_TORN)
+
+
+_TORN = "A power loss or somebody's hand changed it; it is not used."
 
 
 def open_sealed(share: SealedShare, path: str) -> ReadableFile:
@@ -323,10 +343,12 @@ def open_sealed(share: SealedShare, path: str) -> ReadableFile:
     try:
         file = fs.open_beneath(share.files_path, path)
     except OSError as error:
-        if says_nothing_about_the_file(error):
+        if not proves_something(error):
             raise failed(f"{path!r} of {share} can not be opened", error) from error
         if not durable.exists(fs, share.folder):
-            raise NotFoundError(f"{share} is not here any more", hint="It was evicted or replaced: scan again.") from error
+            raise NotFoundError(
+                f"{share} is not here any more", hint="It was evicted or replaced: scan again."
+            ) from error
         raise IntegrityError(f"{path!r} of {share} can not be opened: {error}", hint=_CHANGED) from error
     if known.matches(file.stat()):
         return file
@@ -346,20 +368,3 @@ def still_same(share: SealedShare) -> None:
     """
     for known in share.seal.files:
         open_sealed(share, known.path).close()
-    if not share.seal.files and share.staging.machine.fs.stat(share.files_path).kind is not Kind.DIRECTORY:
-        raise IntegrityError(f"{share} lost its folder", hint=_CHANGED)
-
-
-def _decode_archived(data: bytes, what: str) -> Archived:
-    fields = record.decode("archived", data, what)
-    return Archived(
-        archive_id=fields.text("archive"),
-        attempt=fields.number("attempt", check_attempt),
-        manifest_sha256=fields.text("manifest_sha256", check_sha256),
-        at=fields.time("at"),
-    )
-
-
-def _decode_gap(data: bytes, what: str) -> Gap:
-    fields = record.decode("gap", data, what)
-    return Gap(fields.text("reason"), fields.time("at"))

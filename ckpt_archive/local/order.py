@@ -109,11 +109,7 @@ def evictable(shares: Sequence[Held], keep_local: int, protected: Collection[Gro
     checkpoints = {item.group: item for item in _checkpoints(shares)}
     complete = [checkpoints[group] for group in complete_groups(shares, keep_local)]
     stay = {item.group for item in complete[:keep_local]} | set(protected)
-    old = [
-        item
-        for item in checkpoints.values()
-        if item.group not in stay and _has_newer(item, complete, keep_local)
-    ]
+    old = [item for item in checkpoints.values() if item.group not in stay and _has_newer(item, complete, keep_local)]
     pinned = _pinned(shares, {item.group for item in old})
     return [item.group for item in sorted(old, key=lambda item: item.newness) if item.group not in pinned]
 
@@ -169,6 +165,4 @@ def _has_newer(item: _Checkpoint, complete: Sequence[_Checkpoint], count: int) -
 
 
 def _pinned(shares: Sequence[Held], groups: Collection[Group]) -> set[Group]:
-    return {
-        (share.launch, share.step) for share in shares if (share.launch, share.step) in groups and share.is_pinned
-    }
+    return {(share.launch, share.step) for share in shares if (share.launch, share.step) in groups and share.is_pinned}

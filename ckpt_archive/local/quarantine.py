@@ -50,10 +50,16 @@ def set_aside(run: RunStaging, path: str, reason: str) -> str | None:
     relative = path.removeprefix(run.folder + "/")
     name = f"{re.sub(r'[^A-Za-z0-9.-]+', '_', relative)[:150]}.{run.machine.nonce()[:12]}"
     folder = join(run.quarantine, name)
-    members = {"path": _printable(relative), "reason": _printable(reason), "set_aside_at": clock.to_text(run.machine.clock.now())}
+    members = {
+        "path": _printable(relative),
+        "reason": _printable(reason),
+        "set_aside_at": clock.to_text(run.machine.clock.now()),
+    }
     try:
         durable.make_directories(fs, folder)
-        durable.write_once(fs, join(folder, REASON), record.encode("quarantine", members, {}), nonce=run.machine.nonce())
+        durable.write_once(
+            fs, join(folder, REASON), record.encode("quarantine", members, {}), nonce=run.machine.nonce()
+        )
         durable.move(fs, path, join(folder, CONTENT))
     except OSError as error:
         return _undo(run, folder, path, error)

@@ -6,14 +6,15 @@ Nothing that is promoted leaves before it is archived or given up; the newest co
 import logging
 from collections.abc import Sequence
 
-from ckpt_archive.disk import durable
 from ckpt_archive.disk.protocol import LockMode, parent
+from ckpt_archive.errors import CkptArchiveError
 from ckpt_archive.local import scanning
 from ckpt_archive.local.faults import converting
-from ckpt_archive.local.kept import Archived, Gap, SealedShare, open_sealed, still_same
+from ckpt_archive.local.kept import SealedShare, open_sealed, still_same
 from ckpt_archive.local.launches import load_launches, read_attempt, read_resume
 from ckpt_archive.local.order import Group, complete_groups, evictable, thin
 from ckpt_archive.local.scanning import saves_count, scan
+from ckpt_archive.local.share_facts import Archived, Gap
 from ckpt_archive.local.staging import RunStaging
 from ckpt_archive.local.trash import empty_trash, remove_if_empty, throw_away
 
@@ -57,10 +58,9 @@ def evict(run: RunStaging, keep_local: int) -> list[Group]:
             findings = scanning.inspect(run)
             groups = evictable(findings.shares, keep_local, protected_groups(run, findings.shares, keep_local))
             if groups:
-                _make_names_durable(run, findings.shares)
-            for group in groups:
-                if _evict_group(run, group, [*findings.shares, *findings.replaced]):
-                    gone.append(group)
+                _make_names_durable(run, complete_groups(findings.shares, keep_local)[: max(1, keep_local)])
+            members = [*findings.shares, *findings.replaced]
+            gone += [group for group in groups if _evict_group(run, group, members)]
         if gone:
             empty_trash(run)
     return gone
@@ -79,7 +79,11 @@ def protected_groups(run: RunStaging, shares: Sequence[SealedShare], keep_local:
     for launch in reversed(launches):
         if launch.ordinal in complete:
             break
-        resume = read_resume(run, launch.ordinal)
+        try:
+            resume = read_resume(run, launch.ordinal)
+        except CkptArchiveError:
+            # From where it resumed is not known: nothing goes until it has a checkpoint of its own.
+            return {(share.launch, share.step) for share in shares}
         if resume is None:
             continue
         if resume.from_ring is not None:
@@ -94,20 +98,14 @@ def protected_groups(run: RunStaging, shares: Sequence[SealedShare], keep_local:
     return protected
 
 
-def _make_names_durable(run: RunStaging, shares: Sequence[SealedShare]) -> None:
+def _make_names_durable(run: RunStaging, groups: Sequence[Group]) -> None:
     """A share may be seen before its name is durable; nothing older may go on the strength of one that power loss takes."""
     fs = run.machine.fs
-    for folder in sorted({parent(share.folder) for share in shares}):
-        _sync_if_there(run, folder)
-    for folder in sorted({run.launch_folder(share.launch) for share in shares}):
-        _sync_if_there(run, folder)
+    for launch, step in groups:
+        fs.sync_directory(run.step_folder(launch, step))
+    for launch in sorted({launch for launch, _ in groups}):
+        fs.sync_directory(run.launch_folder(launch))
     fs.sync_directory(run.ring)
-
-
-def _sync_if_there(run: RunStaging, folder: str) -> None:
-    # A seal whose own sync failed may just have been withdrawn.
-    if durable.exists(run.machine.fs, folder):
-        run.machine.fs.sync_directory(folder)
 
 
 def _evict_group(run: RunStaging, group: Group, shares: Sequence[SealedShare]) -> bool:

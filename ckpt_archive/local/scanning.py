@@ -4,16 +4,18 @@ Reading needs no lock: a share comes and goes by one rename, so whatever looks w
 shares away, and only then moved.
 """
 
+import logging
 from dataclasses import dataclass, field
 
 from ckpt_archive.disk import durable
-from ckpt_archive.disk.protocol import Entry, Kind, LockMode, join, walk
+from ckpt_archive.disk.protocol import Entry, Kind, LockMode, join
 from ckpt_archive.errors import IntegrityError, InvalidInputError
-from ckpt_archive.local.faults import converting, says_nothing_about_the_file
-from ckpt_archive.local.kept import FILES, SEAL, SealedShare
+from ckpt_archive.local.faults import converting, proves_something, says_nothing_about_the_file
+from ckpt_archive.local.kept import SealedShare, read_share
 from ckpt_archive.local.quarantine import set_aside
-from ckpt_archive.local.sealed import Seal
 from ckpt_archive.local.staging import LAUNCH_DIGITS, STEP_DIGITS, RunStaging, parse_number, parse_rank_name, rank_name
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,7 @@ class Findings:
         shares: The sealed ones, of each writer and step the newest, in the order (launch, save).
         replaced: Sealed ones of which a newer generation stands.
         suspects: What is not to be trusted.
+        unreadable: Where the disk did not answer: neither used nor moved.
         newer: Folders that a newer release sealed: not ours to judge.
         empty: Empty folders of steps and launches, inner ones first.
     """
@@ -44,6 +47,7 @@ class Findings:
     shares: list[SealedShare] = field(default_factory=list)
     replaced: list[SealedShare] = field(default_factory=list)
     suspects: list[Suspect] = field(default_factory=list)
+    unreadable: list[Suspect] = field(default_factory=list)
     newer: list[str] = field(default_factory=list)
     empty: list[str] = field(default_factory=list)
 
@@ -58,6 +62,8 @@ def scan(run: RunStaging) -> list[SealedShare]:
         findings = inspect(run)
         if findings.suspects:
             set_suspects_aside(run)
+        for place in findings.unreadable:
+            _log.warning("%s can not be read and is passed over: %s", place.path, place.reason)
         return findings.shares
 
 
@@ -136,9 +142,9 @@ def _entries(run: RunStaging, folder: str, findings: Findings) -> list[Entry]:
     except FileNotFoundError:
         return []
     except OSError as error:
-        if says_nothing_about_the_file(error) or folder == run.ring:
+        if folder == run.ring:
             raise
-        findings.suspects.append(Suspect(folder, f"it can not be listed: {error}"))
+        _note_error(folder, error, findings)
         return []
 
 
@@ -190,42 +196,19 @@ def _inspect_share(
 ) -> SealedShare | None:
     folder = join(run.step_folder(launch, step), rank_name(rank, generation))
     try:
-        seal = _read_seal(run, folder)
-        if (seal.run, seal.launch, seal.step, seal.rank) != (run.name, launch, step, rank):
-            problem = "its seal is of another share"
-        else:
-            problem = _torn(run, folder, seal)
+        return read_share(run, launch, step, rank, generation)
     except InvalidInputError:
         findings.newer.append(folder)
-        return None
-    except IntegrityError as error:
-        problem = str(error)
     except OSError as error:
-        if says_nothing_about_the_file(error):
-            raise
-        problem = f"it can not be read: {error}"
-    if not problem:
-        return SealedShare(run, launch, step, rank, generation, folder, seal)
-    # What was evicted while it was being read looks torn too.
-    if durable.exists(run.machine.fs, folder):
-        findings.suspects.append(Suspect(folder, problem))
+        _note_error(folder, error, findings)
+    except IntegrityError as error:
+        # What was evicted while it was being read looks torn too.
+        if durable.exists(run.machine.fs, folder):
+            findings.suspects.append(Suspect(folder, error.message))
     return None
 
 
-def _read_seal(run: RunStaging, folder: str) -> Seal:
-    path = join(folder, SEAL)
-    return Seal.decode(durable.read_small(run.machine.fs, path), path)
-
-
-def _torn(run: RunStaging, folder: str, seal: Seal) -> str:
-    """What is missing of the sealed files; "" if nothing is. Further files do no harm: nobody reads what is not sealed."""
-    fs = run.machine.fs
-    kinds = {relative: entry.kind for relative, entry in walk(fs, join(folder, FILES))}
-    for file in seal.files:
-        kind = kinds.get(file.path)
-        if kind is not Kind.FILE:
-            return f"{file.path!r} is {'missing' if kind is None else 'a ' + kind.value}"
-        size = fs.stat(join(folder, FILES, file.path)).size_bytes
-        if size != file.size_bytes:
-            return f"{file.path!r} has {size} bytes, but {file.size_bytes} were sealed"
-    return ""
+def _note_error(path: str, error: OSError, findings: Findings) -> None:
+    if says_nothing_about_the_file(error):
+        raise error
+    (findings.suspects if proves_something(error) else findings.unreadable).append(Suspect(path, str(error)))

@@ -20,7 +20,8 @@ _RANK_NAME = re.compile(rf"rank-([0-9]{{{RANK_DIGITS}}})(?:\.([1-9][0-9]{{0,8}})
 
 # On these, locks may hold on one node only, another node's writes show late, and a rename may be answered twice.
 _NETWORK_MOUNTS = (
-    "nfs", "lustre", "fuse", "cifs", "smb", "9p", "ceph", "gpfs", "beegfs", "afs", "gluster", "pvfs", "orangefs", "ocfs2", "gfs2",
+    "nfs", "lustre", "fuse", "cifs", "smb", "9p", "ceph", "gpfs", "beegfs", "afs", "gluster", "pvfs", "orangefs", "ocfs2",
+    "gfs2",
 )  # fmt: skip
 
 
@@ -180,7 +181,7 @@ class RunStaging:
         kind = fs.mount_kind(path)
         if kind.startswith(_NETWORK_MOUNTS) and not self.staging.allow_network:
             raise InvalidInputError(
-                f"the staging folder {self.staging.root} lies on a network file system ({kind}), where locks can not be relied on",
+                f"the staging folder {self.staging.root} lies on a network file system ({kind}), where locks may not hold",
                 hint="Use a local SSD; if you know that flock and fsync hold there, pass --allow-network-staging.",
             )
 

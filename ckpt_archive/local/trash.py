@@ -7,6 +7,7 @@ from ckpt_archive.disk.protocol import Kind, LockMode, join
 from ckpt_archive.local.quarantine import set_aside
 from ckpt_archive.local.staging import NONCE, RunStaging
 
+_FILES = "files"
 _NOT_EMPTY = frozenset({errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT, errno.ENOTDIR})
 
 
@@ -29,9 +30,18 @@ def empty_trash(run: RunStaging) -> None:
         for entry in fs.list(run.trash):
             path = join(run.trash, entry.name)
             if NONCE.fullmatch(entry.name) and entry.kind is Kind.DIRECTORY:
-                durable.remove_tree(fs, path)
+                _delete(run, path)
             else:
                 set_aside(run, path, f"a {entry.kind.value} of this name has no place in the trash")
+
+
+def _delete(run: RunStaging, path: str) -> None:
+    # The files first, durably: if the rename into the trash was not durable yet, a power loss brings back something torn,
+    # which is never used, and not a whole share that forgot that it was given up.
+    fs = run.machine.fs
+    durable.remove_tree(fs, join(path, _FILES))
+    fs.sync_directory(path)
+    durable.remove_tree(fs, path)
 
 
 def remove_if_empty(run: RunStaging, folder: str) -> None:

@@ -167,8 +167,6 @@ class FileStore:
             raise errors.InvalidInputError(f"{delimiter!r} can not divide keys here", hint="Use '/' or nothing.")
         room = keys.page_size(limit)
         folder = prefix.rpartition("/")[0] + "/" if "/" in prefix else ""
-        if folder:
-            keys.check_key(folder[:-1])
         after = start_after if token is None else token
         objects: list[ObjectInfo] = []
         prefixes: list[str] = []

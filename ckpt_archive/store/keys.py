@@ -16,7 +16,7 @@ def check_key(key: str) -> str:
     Raises:
         InvalidInputError: If it is empty, too long, or has a component that is empty, '.' or '..'.
     """
-    if is_text(key) and len(key.encode()) <= MAX_KEY_BYTES and {"", ".", ".."}.isdisjoint(key.split("/")):
+    if is_key(key):
         return key
     raise errors.InvalidInputError(
         f"the key {key!r} is not allowed",
@@ -24,9 +24,11 @@ def check_key(key: str) -> str:
     )
 
 
-def is_text(name: str) -> bool:
-    """Whether `name` is text that UTF-8 can spell, without NUL: file systems may hold other names."""
-    return "\0" not in name and not any("\ud800" <= character <= "\udfff" for character in name)
+def is_key(key: str) -> bool:
+    """Whether `check_key` lets it pass."""
+    if "\0" in key or any("\ud800" <= character <= "\udfff" for character in key):
+        return False  # file systems may hold names that are not UTF-8, and S3 takes none of these
+    return len(key.encode()) <= MAX_KEY_BYTES and {"", ".", ".."}.isdisjoint(key.split("/"))
 
 
 def check_size(size_bytes: int, what: str, limits: StoreLimits) -> None:

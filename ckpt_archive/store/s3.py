@@ -11,6 +11,7 @@ from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
+from ckpt_archive.digest import crc32c_base64
 from ckpt_archive.errors import UnavailableError, UploadGoneError
 from ckpt_archive.store import keys, s3_wire
 from ckpt_archive.store.body import Body
@@ -101,10 +102,10 @@ class S3Store:
                 Key=self._prefix + key,
                 Body=reader,
                 ContentLength=body.size_bytes,
-                ChecksumCRC32C=_crc_text(body.crc32c),
+                ChecksumCRC32C=crc32c_base64(body.crc32c),
                 IfNoneMatch="*",
             )
-        return ObjectInfo(key, body.size_bytes, _etag(answer))
+            return ObjectInfo(key, body.size_bytes, _etag(answer))
 
     def read(self, key: str, *, limit_bytes: int) -> StoredBytes:
         """See `Store.read`."""
@@ -131,9 +132,10 @@ class S3Store:
                 Range=f"bytes={offset}-{offset + length - 1}",
                 IfMatch=f'"{etag}"',
             )
+            sent = answer["ContentLength"]
         with closing(s3_wire.Receiving(answer["Body"])) as receiving:
             # A range that reaches over the end is cut short by S3.
-            keys.check_range(ObjectInfo(key, offset + answer["ContentLength"], etag), offset, length)
+            keys.check_range(ObjectInfo(key, offset + sent, etag), offset, length)
             buffer = memoryview(bytearray(min(_BUFFER_BYTES, length)))
             received = 0
             while received < length:
@@ -172,22 +174,22 @@ class S3Store:
             wanted["StartAfter"] = self._prefix + start_after
         with self.asking("list", prefix or "everything") as (client, _):
             answer = client.list_objects_v2(Bucket=self._bucket, Prefix=self._prefix + prefix, **wanted)
-        skip = len(self._prefix)
-        return Listing(
-            objects=tuple(
-                ObjectInfo(
-                    item["Key"][skip:],
-                    item["Size"],
-                    item["ETag"].strip('"'),
-                    item["LastModified"],
-                    _storage_class(item.get("StorageClass", "")),
-                )
-                for item in answer.get("Contents", ())
-            ),
-            prefixes=tuple(item["Prefix"][skip:] for item in answer.get("CommonPrefixes", ())),
-            next_token=answer.get("NextContinuationToken") if answer["IsTruncated"] else None,
-            store_time=self._store_time(answer),
-        )
+            skip = len(self._prefix)
+            return Listing(
+                objects=tuple(
+                    ObjectInfo(
+                        item["Key"][skip:],
+                        item["Size"],
+                        _etag(item),
+                        item["LastModified"],
+                        _storage_class(item.get("StorageClass", "")),
+                    )
+                    for item in answer.get("Contents", ())
+                ),
+                prefixes=tuple(item["Prefix"][skip:] for item in answer.get("CommonPrefixes", ())),
+                next_token=answer.get("NextContinuationToken") if answer["IsTruncated"] else None,
+                store_time=self._store_time(answer),
+            )
 
     def delete(self, key: str) -> None:
         """See `Store.delete`."""
@@ -206,7 +208,7 @@ class S3Store:
                 ChecksumAlgorithm="CRC32C",
                 ChecksumType="FULL_OBJECT",
             )
-        return answer["UploadId"]
+            return answer["UploadId"]
 
     def upload_part(self, key: str, upload_id: str, number: int, body: Body) -> PartInfo:
         """See `Store.upload_part`."""
@@ -220,9 +222,9 @@ class S3Store:
                 PartNumber=number,
                 Body=reader,
                 ContentLength=body.size_bytes,
-                ChecksumCRC32C=_crc_text(body.crc32c),
+                ChecksumCRC32C=crc32c_base64(body.crc32c),
             )
-        return PartInfo(number, body.size_bytes, _etag(answer), body.crc32c)
+            return PartInfo(number, body.size_bytes, _etag(answer), body.crc32c)
 
     def complete_upload(self, key: str, upload_id: str, parts: tuple[PartInfo, ...]) -> None:
         """See `Store.complete_upload`."""
@@ -253,6 +255,7 @@ class S3Store:
                     MaxUploads=_PAGE,
                     **markers,  # type: ignore[arg-type]
                 )
+                is_last = not answer["IsTruncated"]
             for item in answer.get("Uploads", ()):
                 key, upload_id = item["Key"][len(self._prefix) :], item["UploadId"]
                 if key.startswith(prefix):
@@ -261,7 +264,7 @@ class S3Store:
                 "KeyMarker": answer.get("NextKeyMarker", ""),
                 "UploadIdMarker": answer.get("NextUploadIdMarker", ""),
             }
-            if not answer["IsTruncated"] or following == markers:
+            if is_last or following == markers:
                 return tuple(found[at] for at in sorted(found))
             markers = following
 
@@ -278,6 +281,7 @@ class S3Store:
                     MaxParts=_PAGE,
                     **({"PartNumberMarker": marker} if marker else {}),  # type: ignore[arg-type]
                 )
+                is_last = not answer["IsTruncated"]
             for item in answer.get("Parts", ()):
                 number, sent = item["PartNumber"], item["LastModified"]
                 # SeaweedFS shows a part that was sent again twice, in no order.
@@ -285,7 +289,7 @@ class S3Store:
                     crc = item.get("ChecksumCRC32C")
                     found[number] = sent, PartInfo(number, item["Size"], _etag(item), _crc_number(crc) if crc else None)
             following = int(answer.get("NextPartNumberMarker") or 0)
-            if not answer["IsTruncated"] or following == marker:
+            if is_last or following == marker:
                 return tuple(found[number][1] for number in sorted(found))
             marker = following
 
@@ -303,6 +307,7 @@ class S3Store:
         """
         from ckpt_archive.store import s3_client  # noqa: PLC0415 - the SDK loads when it is needed
 
+        s3_client.keep_credentials_out_of_logs()
         sending = s3_wire.Sending(body or Body((), 0))
         try:
             yield self.client, sending
@@ -322,16 +327,12 @@ class S3Store:
             ) from error
 
 
-def _crc_text(crc32c: int) -> str:
-    return base64.b64encode(crc32c.to_bytes(4, "big")).decode()
-
-
 def _crc_number(text: str) -> int:
     return int.from_bytes(base64.b64decode(text), "big")
 
 
 def _etag(answer: Any) -> str:
-    return str(answer.get("ETag", "")).strip('"')
+    return str(answer["ETag"]).strip('"')
 
 
 def _storage_class(name: str) -> str:
@@ -351,4 +352,4 @@ def _info(key: str, answer: Any) -> ObjectInfo:
 def _completed(part: PartInfo) -> Any:
     named: dict[str, Any] = {"PartNumber": part.number, "ETag": f'"{part.etag}"'}
     # MinIO refuses a completion without them; others do not mind.
-    return named if part.crc32c is None else named | {"ChecksumCRC32C": _crc_text(part.crc32c)}
+    return named if part.crc32c is None else named | {"ChecksumCRC32C": crc32c_base64(part.crc32c)}

@@ -21,7 +21,10 @@ from ckpt_archive.store.s3_connection import Connection
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-# ValueError is what botocore raises for an endpoint that is no URL.
+_SDK_LOGGERS = tuple(logging.getLogger(name) for name in ("boto3", "botocore", "urllib3"))
+
+# botocore raises ValueError for an endpoint that is no URL, and RecursionError when a server redirects every request;
+# KeyError is ours, of an answer that lacks what every answer of S3 has.
 FOREIGN_ERRORS = (
     sdk.BotoCoreError,
     sdk.ClientError,
@@ -30,6 +33,8 @@ FOREIGN_ERRORS = (
     http.client.HTTPException,
     OSError,
     ValueError,
+    KeyError,
+    RecursionError,
 )
 
 _THROTTLED = {"SlowDown", "Throttling", "ThrottlingException", "RequestLimitExceeded", "TooManyRequests", "429"}
@@ -39,7 +44,10 @@ _EXPIRED = {"ExpiredToken", "InvalidToken", "TokenRefreshRequired", "ExpiredToke
 _REFUSED = {"BadDigest", "InvalidDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch"}
 _TRANSIENT = {"RequestTimeout", "IncompleteBody", "ConditionalRequestConflict", "OperationAborted", "InternalError"}
 _QUOTA = {"QuotaExceeded", "XMinioAdminBucketQuotaExceeded", "XMinioStorageFull", "InsufficientStorage", "507"}
-_OTHER_REGION = {"PermanentRedirect", "TemporaryRedirect", "IllegalLocationConstraintException", "301", "307"}
+_REDIRECTED = {"PermanentRedirect", "TemporaryRedirect", "Redirect", "IllegalLocationConstraintException"}
+_REDIRECTED_HINT = (
+    "The server sends us elsewhere: check AWS_REGION, and in AWS_ENDPOINT_URL the host and http or https."
+)
 
 _SDK_CREDENTIAL_ERRORS = (
     sdk.NoCredentialsError,
@@ -80,7 +88,6 @@ class Request:
 
 def make_client(connection: Connection) -> "S3Client":
     """A client that signs, sends once, and leaves retries and checksums to us."""
-    _keep_credentials_out_of_logs()
     session = boto3.session.Session()
 
     def make(s3: Any) -> "S3Client":
@@ -118,11 +125,10 @@ def make_client(connection: Connection) -> "S3Client":
     return make(unsigned | {"addressing_style": "path"})
 
 
-def _keep_credentials_out_of_logs() -> None:
-    """The SDK logs whole signed requests at DEBUG, session token included."""
-    for name in ("boto3", "botocore", "urllib3"):
-        logger = logging.getLogger(name)
-        if logger.getEffectiveLevel() < logging.INFO:
+def keep_credentials_out_of_logs() -> None:
+    """The SDK logs whole requests at DEBUG, session token included; called before each, as levels may be lowered later."""
+    for logger in _SDK_LOGGERS:
+        if logger.isEnabledFor(logging.DEBUG):
             logger.setLevel(logging.INFO)
 
 
@@ -144,6 +150,13 @@ def converted(error: BaseException, request: Request) -> errors.CkptArchiveError
     if isinstance(error, sdk.EndpointConnectionError | sdk.ConnectTimeoutError):
         return errors.UnavailableError(
             f"{what}: {_sentence(error)}", hint="Check AWS_ENDPOINT_URL, AWS_REGION and the network."
+        )
+    if isinstance(error, RecursionError) or isinstance(getattr(error, "kwargs", {}).get("error"), RecursionError):
+        return errors.DeniedError(f"{what}: every answer is a redirect", hint=_REDIRECTED_HINT)
+    if isinstance(error, KeyError):
+        return errors.UnavailableError(
+            f"{what}: the answer has no {error.args[0]}",
+            hint="It was not S3 that answered: check AWS_ENDPOINT_URL and proxies.",
         )
     if isinstance(error, _SDK_CONNECTION_ERRORS):
         return errors.UnavailableError(f"{what}: {_sentence(error)}", hint="It is unknown whether it landed.")
@@ -218,8 +231,8 @@ def _about_our_rights(code: str, status: int, what: str) -> errors.CkptArchiveEr
         )
     if code in _DENIED or status in (401, 403):
         return errors.DeniedError(what, hint="The credentials are known, but lack this right: ask the storage owner.")
-    if code in _OTHER_REGION or status in (301, 307):
-        return errors.DeniedError(what, hint="The bucket is in another region: set AWS_REGION.")
+    if code in _REDIRECTED or 300 <= status < 400:
+        return errors.DeniedError(what, hint=_REDIRECTED_HINT)
     return None
 
 

@@ -50,8 +50,7 @@ class Tree:
         Raises:
             InvalidInputError: If no object may have that key.
         """
-        components = keys.check_key(key).split("/")
-        if components[0] == SCRATCH or any(component.startswith(_SILLY_RENAME) for component in components):
+        if not _is_allowed(keys.check_key(key)):
             raise errors.InvalidInputError(
                 f"the key {key!r} is not allowed in {self.url}", hint="The store keeps that name for itself."
             )
@@ -88,16 +87,10 @@ class Tree:
 
     def stat(self, key: str) -> FileStat:
         """The file of an object; its name is durable when this returns. Raises `NotFoundError`."""
-        path = self.path(key)
-        with self.failures(key):
-            try:
-                stat = self.fs.stat(path)
-            except _NOT_THERE as error:
-                self.check_mounted()
-                raise keys.missing(key, self.url) from error
-            if stat.kind is not Kind.FILE:
-                raise keys.missing(key, self.url)
-            self.fs.sync_directory(parent(path))
+        # Opened, because links on the way are refused then, as they are when it is read.
+        with self.open(key) as file, self.failures(key):
+            stat = file.stat()
+            self.fs.sync_directory(parent(self.path(key)))
         return stat
 
     def open(self, key: str) -> ReadableFile:
@@ -119,6 +112,8 @@ class Tree:
 
     def level(self, folder: str) -> list[str]:
         """All names in a folder ("" or ending in '/'), as keys in byte order; those of folders end in '/'."""
+        if folder and not (keys.is_key(folder[:-1]) and _is_allowed(folder)):
+            return []
         with self.failures(folder or self.root):
             try:
                 entries = self.fs.list(f"{self.root}/{folder}".rstrip("/"))
@@ -129,9 +124,8 @@ class Tree:
             f"{folder}{entry.name}{'/' if entry.kind is Kind.DIRECTORY else ''}"
             for entry in entries
             if entry.kind in (Kind.FILE, Kind.DIRECTORY)
-            and keys.is_text(entry.name)
-            and not entry.name.startswith(_SILLY_RENAME)
-            and (folder or entry.name != SCRATCH)
+            and keys.is_key(entry.name)
+            and _is_allowed(folder + entry.name)
         ]
         # With the '/' and not without: "a-b" comes before "a/b", as in every store that sorts by bytes.
         return sorted(names)
@@ -219,6 +213,11 @@ class Tree:
                     hint=f"Perhaps the disk is not mounted. For a new archive, run `ckpt-archive init {self.url}`.",
                 )
         return errors.UnavailableError(message, hint="Is the disk, or the file server, in order? Then try again.")
+
+
+def _is_allowed(key: str) -> bool:
+    first, *_ = components = key.split("/")
+    return first != SCRATCH and not any(component.startswith(_SILLY_RENAME) for component in components)
 
 
 def moment(stat: FileStat) -> datetime:

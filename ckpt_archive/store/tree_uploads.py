@@ -25,6 +25,8 @@ from ckpt_archive.store.tree import BUFFER_BYTES, TEMPORARY_SUFFIX, Tree, moment
 _UPLOADS = "uploads"
 _RECORD = "upload.json"
 _TRASH_SUFFIX = ".trash"
+# Many times a key with every character escaped.
+_MAX_RECORD_BYTES = 64 << 10
 _UPLOAD_ID = re.compile(r"[0-9A-Za-z-]{1,100}")
 _PART = re.compile(r"part-([0-9]{5})-([0-9]+)-([0-9a-f]{8})")
 
@@ -103,7 +105,7 @@ class Uploads:
         with self._tree.failures(upload_id):
             try:
                 # At once for everybody, also for those who are sending parts.
-                self._fs.rename(join(self._folder, upload_id), trash)
+                durable.move(self._fs, join(self._folder, upload_id), trash)
             except FileNotFoundError:
                 self._tree.check_mounted()
                 return
@@ -161,7 +163,9 @@ class Uploads:
         path = join(self._folder, upload_id, _RECORD)
         with self._fs.open(path) as file:
             stat = file.stat()
-        members = strictjson.decode(durable.read_small(self._fs, path), path)
+            data = bytearray(min(stat.size_bytes, _MAX_RECORD_BYTES))
+            read = file.read_into(memoryview(data), 0)
+        members = strictjson.decode(bytes(data[:read]), path)
         return strictjson.Fields(members, path).text("key"), stat
 
     def _checked(self, key: str, upload_id: str) -> str:

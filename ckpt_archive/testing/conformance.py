@@ -6,9 +6,18 @@ to deviate: `KNOWN_DEVIATIONS` says in words what it does instead. A deviation i
 has vanished fails the test, so that the table never says more than is true.
 """
 
-from ckpt_archive.testing.conformance_base import KNOWN_DEVIATIONS
-from ckpt_archive.testing.conformance_objects import CreateConformance, ListConformance, ReadConformance
-from ckpt_archive.testing.conformance_uploads import UploadConformance
+import pytest
+
+# Before they are imported: so that a failing check shows what it compared.
+pytest.register_assert_rewrite("ckpt_archive.testing.conformance_objects", "ckpt_archive.testing.conformance_uploads")
+
+from ckpt_archive.testing.conformance_base import KNOWN_DEVIATIONS  # noqa: E402
+from ckpt_archive.testing.conformance_objects import (  # noqa: E402
+    CreateConformance,
+    ListConformance,
+    ReadConformance,
+)
+from ckpt_archive.testing.conformance_uploads import UploadConformance  # noqa: E402
 
 __all__ = ["KNOWN_DEVIATIONS", "StoreConformance"]
 

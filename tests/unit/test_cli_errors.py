@@ -102,7 +102,6 @@ def test_a_bug_keeps_its_traceback(failing: Failing) -> None:
         ["ls", "--attempt", "1"],
         ["verify", "--attempt", "1"],
         ["show", "r", "1", "--as", "rclone"],
-        ["show", "r", "1", "--as", "aws", "--json"],
     ],
 )
 def test_misuse_is_2_and_names_the_help(
@@ -115,6 +114,11 @@ def test_misuse_is_2_and_names_the_help(
     assert seen.err.startswith("error: ")
     assert "--help" in seen.err
     assert main.run([*arguments, "--json"]) == 2
+    assert json.loads(capsys.readouterr().err)["error"]["kind"] == "usage"
+
+
+def test_a_script_is_no_document(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.run(["--json", "show", "r", "1", "--as", "aws"]) == 2
     assert json.loads(capsys.readouterr().err)["error"]["kind"] == "usage"
 
 

@@ -97,6 +97,17 @@ def test_latest_costs_the_same_after_3_and_300_late_launches(count: int) -> None
     assert cost_of_latest(store) == {"list": 3, "read": 3}
 
 
+def test_latest_after_a_roll_back_does_not_look_at_what_was_abandoned() -> None:
+    store = MemoryStore()
+    begin(store, "a")
+    commit(store, 0, 100)
+    commit(store, 0, 200)
+    asked = LaunchRequest(ARCHIVE_ID, "run", "b", 1, NOON)
+    open_launch(store, asked, lambda _: Resumption(Place("run", 0, 100), explicit=True))
+    assert latest(store, "run") == Place("run", 0, 100)
+    assert cost_of_latest(store) == {"list": 2, "read": 1}
+
+
 def test_a_checkpoint_committed_after_the_next_launch_began_is_still_found() -> None:
     """The agent of the launch before goes on archiving."""
     store = MemoryStore()

@@ -196,11 +196,11 @@ def test_failed_opens_leave_no_descriptor_behind(fs: FileSystem, root: str) -> N
 # Files
 
 
-def test_a_new_file_is_for_its_owner_and_not_for_our_children(fs: PosixFileSystem, root: str) -> None:
-    before = os.umask(0)
+def test_a_new_file_has_what_the_umask_leaves_and_is_not_for_our_children(fs: PosixFileSystem, root: str) -> None:
+    before = os.umask(0o027)
     try:
         with fs.create(f"{root}/one") as one, fs.create_beneath(root, "folder/two") as two:
-            assert [stat.S_IMODE(os.fstat(file.fileno()).st_mode) for file in (one, two)] == [0o600, 0o600]
+            assert [stat.S_IMODE(os.fstat(file.fileno()).st_mode) for file in (one, two)] == [0o640, 0o640]
             assert not os.get_inheritable(one.fileno())
             assert not os.get_inheritable(two.fileno())
     finally:

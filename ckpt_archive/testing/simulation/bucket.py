@@ -179,11 +179,11 @@ class Bucket:
         if len(data) > self.limits.max_part_size_bytes:
             raise errors.InvalidInputError(f"{what} is too large for one request", hint="Use smaller parts.")
         if self._checksums_enforced and crc32c(data) != crc:
-            raise errors.ChecksumRefusedError(f"{what} does not match its CRC32C", hint="It changed after it was digested.")
+            raise errors.ChecksumRefusedError(
+                f"{what} does not match its CRC32C", hint="It changed after it was digested."
+            )
 
-    def _check_joinable(
-        self, key: str, parts: tuple[PartInfo, ...], held: dict[int, tuple[PartInfo, bytes]]
-    ) -> None:
+    def _check_joinable(self, key: str, parts: tuple[PartInfo, ...], held: dict[int, tuple[PartInfo, bytes]]) -> None:
         small = self.limits.min_part_size_bytes
         for number, part in enumerate(parts, start=1):
             if (
@@ -192,7 +192,9 @@ class Bucket:
                 or held[number][0] != part
                 or (number < len(parts) and part.size_bytes < small)
             ):
-                raise errors.InvalidInputError(f"{key} can not be joined at part {number}", hint="List the parts again.")
+                raise errors.InvalidInputError(
+                    f"{key} can not be joined at part {number}", hint="List the parts again."
+                )
         if not parts:
             raise errors.InvalidInputError(f"{key} can not be joined of nothing", hint="Send at least one part.")
 
@@ -210,7 +212,9 @@ class Bucket:
 def check_key(key: str) -> None:
     """A key is a relative path of plain components, else `InvalidInputError`."""
     if len(key.encode()) > _MAX_KEY_BYTES or not {"", ".", ".."}.isdisjoint(key.split("/")):
-        raise errors.InvalidInputError(f"the key {key!r} is not allowed", hint="A key is a relative path of plain names.")
+        raise errors.InvalidInputError(
+            f"the key {key!r} is not allowed", hint="A key is a relative path of plain names."
+        )
 
 
 def flipped(data: bytes, bit: int) -> bytes:

@@ -128,6 +128,7 @@ class Options:
         kill_chance: That the process is killed.
         pause_chance: That the process stands still for up to two hours and then goes on as if nothing had been.
         power_loss_chance: That its node loses power.
+        clock_jump_chance: That its node's clock is set anew, within `clock_skew_seconds`.
         store_fault_chance: That a call to the store goes wrong.
         disk_fault_chance: That a call to the disk goes wrong.
         faults: Those that may happen; `Fault` means all.
@@ -142,6 +143,7 @@ class Options:
     kill_chance: float = 0.0
     pause_chance: float = 0.0
     power_loss_chance: float = 0.0
+    clock_jump_chance: float = 0.0
     store_fault_chance: float = 0.0
     disk_fault_chance: float = 0.0
     faults: frozenset[Fault] = frozenset(Fault)
@@ -169,6 +171,7 @@ class Options:
             kill_chance=rate(0.001, 0.003, 0.01, 0.03),
             pause_chance=rate(0.001, 0.003, 0.01),
             power_loss_chance=rate(0.0003, 0.001, 0.003),
+            clock_jump_chance=rate(0.001, 0.003),
             store_fault_chance=rate(0.005, 0.02, 0.05, 0.2),
             disk_fault_chance=rate(0.0005, 0.002, 0.01),
             faults=frozenset(fault for fault in Fault if chance.random() < 0.7 and fault not in never),

@@ -28,8 +28,8 @@ class Node:
     def __init__(self, world: World, name: str, *, disk_bytes: int = 1 << 40) -> None:
         self._world = world
         self.name = name
-        skew_us = round(world.options.clock_skew_seconds * MICROSECONDS)
-        self.clock = SimClock(world, world.chance.randint(-skew_us, skew_us) if skew_us else 0)
+        self.clock = SimClock(world)
+        self.jump_clock(world.chance)
         self.disk = SimDisk(world, self.clock, total_bytes=disk_bytes)
 
     def machine(self) -> Machine:
@@ -51,5 +51,11 @@ class Node:
         self.disk.release(process)
 
     def lose_power(self, chance: random.Random) -> None:
-        """Forget what was not durable."""
+        """Forget what was not durable; whatever set the clock sets it anew."""
         self.disk.power_loss(chance)
+        self.jump_clock(chance)
+
+    def jump_clock(self, chance: random.Random) -> None:
+        """Let the clock be wrong by another amount, in either direction."""
+        skew_us = round(self._world.options.clock_skew_seconds * MICROSECONDS)
+        self.clock.skew_us = chance.randint(-skew_us, skew_us)

@@ -42,6 +42,10 @@ class Host(Protocol):
         """Forget what was not durable; all processes have been killed before."""
         ...
 
+    def jump_clock(self, chance: random.Random) -> None:
+        """Be told another time."""
+        ...
+
 
 @dataclass(eq=False, slots=True)
 class Fiber:

@@ -26,12 +26,12 @@ class Scheduler:
         watcher: Who is told.
     """
 
-    def __init__(self, chance: random.Random, watcher: Watcher) -> None:
+    def __init__(self, chance: random.Random) -> None:
         self.now_us = 0
         self.ios = 0
         self.current: Fiber | None = None
         self.processes: list[Process] = []
-        self.watcher = watcher
+        self.watcher = Watcher()
         self._chance = chance
         self._random = chance.random
         self._runnable: list[Fiber] = []
@@ -57,6 +57,7 @@ class Scheduler:
         process = Process(len(self.processes) + 1, name, node, daemon, mortal)
         self.processes.append(process)
         self._awaited += not daemon
+        self.note(process, "begins")
         self.start_fiber(process, main)
         return process
 
@@ -87,6 +88,7 @@ class Scheduler:
     def pause(self, process: Process, seconds: float) -> None:
         """Let a process stand still for `seconds` and then go on as if nothing had been."""
         process.paused_until_us = max(process.paused_until_us, self.now_us + round(seconds * MICROSECONDS))
+        self.note(process, "pauses", f"{seconds:.3f} s")
         self.watcher.paused(process, seconds)
         if self.current is not None and self.current.process is process:
             self.switch()
@@ -98,6 +100,7 @@ class Scheduler:
             for process in self.processes:
                 if process.node is node and process.alive:
                     self._end(process, State.KILLED)
+            self.note(None, "power loss", node.name)
             node.lose_power(self._chance)
             self.watcher.power_lost(node)
 
@@ -117,6 +120,9 @@ class Scheduler:
             raise failure
         self._failure = failure
         self._hub.switch()
+
+    def note(self, process: Process | None, event: str, detail: str = "") -> None:
+        """Something happened that is no I/O; whoever keeps a trace overrides this."""
 
     # --- fibers --------------------------------------------------------------------------------------------------------
 
@@ -234,6 +240,7 @@ class Scheduler:
         if not process.alive:
             return
         process.state = state
+        self.note(process, state.value)
         self._awaited -= not process.daemon
         for fiber in process.fibers:
             fiber.done = True

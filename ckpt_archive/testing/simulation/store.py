@@ -128,7 +128,7 @@ class SimStore:
 
         def effect() -> None:
             if self.bucket.delete(key):
-                self._world.observe(lambda gone, _: self._world.watcher.deleted(gone), key, "")
+                self._world.observe(lambda: self._world.watcher.deleted(key))
 
         self._change("store.delete", key, self._arrive("store.delete", key), effect)
 
@@ -182,6 +182,17 @@ class SimStore:
         self._arrive("store.list_parts", key, upload_id)
         return self.bucket.parts(key, upload_id)
 
+    def trouble(self, fault: Fault, seconds: float, node: str | None = None) -> None:
+        """Let one of the lasting faults begin.
+
+        Args:
+            fault: `STORM`, `OUTAGE`, `CUT_OFF` or `DENIED`.
+            seconds: How long.
+            node: The name of the only node it concerns; None: all.
+        """
+        assert fault in _LASTING, f"{fault} does not last"
+        self._troubles.append((self._world.now_us + round(seconds * MICROSECONDS), fault, node))
+
     # --- what goes wrong -----------------------------------------------------------------------------------------------
 
     def _arrive(self, kind: str, key: str, upload_id: str = "") -> Fault | None:
@@ -194,7 +205,7 @@ class SimStore:
         if fault in _LASTING:
             node = self._node() if fault in (Fault.CUT_OFF, Fault.DENIED) else None
             seconds = _LONGEST_TROUBLE_SECONDS ** self._world.chance.random()
-            self._troubles.append((self._world.now_us + round(seconds * MICROSECONDS), fault, node))
+            self.trouble(fault, seconds, node)
             raise _unavailable(fault, key)
         if fault in (Fault.UNAVAILABLE, Fault.THROTTLED):
             raise _unavailable(fault, key)
@@ -218,7 +229,13 @@ class SimStore:
     def _change(self, kind: str, key: str, fault: Fault | None, effect: Callable[[], T]) -> T:
         """Let a request have its effect now, later, or without an answer."""
         if fault is Fault.LATE:
-            self._world.later(_LATEST_SECONDS * self._world.chance.random(), lambda: _unseen(effect))
+
+            def land() -> None:
+                self._world.note(None, "lands late", f"{kind} {key}")
+                _unseen(effect)
+                self._world.done(kind, key)
+
+            self._world.later(_LATEST_SECONDS * self._world.chance.random(), land)
             raise _unavailable(fault, key)
         if fault is Fault.ANSWER_LOST:
             _unseen(effect)
@@ -238,10 +255,7 @@ class SimStore:
         return flipped(data, self._world.chance.randrange(len(data) * 8)) if data else data
 
     def _visible(self, key: str, data: bytes) -> None:
-        try:
-            self._world.watcher.stored(key, data)
-        except AssertionError as violation:
-            self._world.stop(violation)
+        self._world.observe(lambda: self._world.watcher.stored(key, data))
 
     def _node(self) -> str | None:
         fiber = self._world.current

@@ -8,11 +8,12 @@ that is a zombie's write. All randomness comes from the seed, and the same seed 
 import random
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from types import TracebackType
 from typing import NamedTuple, Self
 
 from ckpt_archive.testing.simulation.faults import CANDIDATES, Crash, CrashPoint, Fault, Injection, Options, When
-from ckpt_archive.testing.simulation.process import Fiber, Killed, State, StuckError, Watcher
+from ckpt_archive.testing.simulation.process import Fiber, Killed, Process, State, StuckError, Watcher
 from ckpt_archive.testing.simulation.scheduler import MICROSECONDS, Scheduler
 
 # About what an NVMe disk and an HDD-backed object store take: only their order of magnitude matters to timeouts and ages.
@@ -46,7 +47,6 @@ class World(Scheduler):
     Args:
         seed: Determines everything.
         options: What may go wrong.
-        watcher: Who is told: the oracle.
         trace: Whether to keep every step. It changes nothing else.
         max_ios: More I/Os than that are a process that never ends.
 
@@ -56,13 +56,13 @@ class World(Scheduler):
         chance: The one source of randomness.
         trace: The steps so far, if they are kept.
         faults_seen: How often each fault happened to each kind of call.
+        is_calm: Whether nothing can go wrong any more: troubles under way are over then too.
     """
 
     def __init__(
         self,
         seed: int,
         options: Options = Options(),  # noqa: B008 - frozen
-        watcher: Watcher | None = None,
         *,
         trace: bool = False,
         max_ios: int = 200_000,
@@ -70,18 +70,16 @@ class World(Scheduler):
         self.seed = seed
         self.options = options
         self.chance = random.Random(f"world {seed}")
-        super().__init__(self.chance, watcher or Watcher())
+        super().__init__(self.chance)
         self._nonces = random.Random(f"nonces {seed}")
         self.trace: list[Step] | None = [] if trace else None
         self.faults_seen: Counter[tuple[str, Fault]] = Counter()
+        self.is_calm = False
         self._max_ios = max_ios
         self._injections: list[Injection] = []
         self._crashes = list(options.crashes)
-        self._watches_io = type(self.watcher).after_io is not Watcher.after_io
-        self._candidates = {
-            kind: tuple(fault for fault in faults if fault in options.faults and (kind, fault) not in options.spared)
-            for kind, faults in CANDIDATES.items()
-        }
+        self._watches_io = False
+        self._candidates: dict[str, tuple[Fault, ...]] = {}
         self._set_chances(options)
         self._aim()
 
@@ -137,22 +135,32 @@ class World(Scheduler):
     def done(self, kind: str, detail: str = "") -> None:
         """That had its effect; the caller does not know yet."""
         if self._watches_io:
-            self.observe(self.watcher.after_io, kind, detail)
+            self.observe(partial(self.watcher.after_io, kind, detail))
         if self.ios == self._crash_after and self.current is not None:
             self._crash(self.current)
 
-    def observe(self, told: Callable[[str, str], None], kind: str, detail: str) -> None:
+    def observe(self, tell: Callable[[], None]) -> None:
         """Tell a watcher; what it asserts stops the world here."""
         try:
-            told(kind, detail)
+            tell()
         except AssertionError as violation:
             self.stop(violation)
+
+    def note(self, process: Process | None, event: str, detail: str = "") -> None:
+        """Something happened that is no I/O: it stands in the trace, indented, under the number of the last I/O."""
+        if self.trace is not None:
+            self.trace.append(Step(self.ios, self.now_us, str(process or ""), f"  {event}", detail, None))
 
     def nonce(self) -> str:
         """32 hexadecimal digits, never the same twice."""
         return f"{self._nonces.getrandbits(128):032x}"
 
     # --- what tests and workloads call ---------------------------------------------------------------------------------
+
+    def watch(self, watcher: Watcher) -> None:
+        """Let an oracle, or a supervisor, be told what happens."""
+        self.watcher = watcher
+        self._watches_io = type(watcher).after_io is not Watcher.after_io
 
     def inject(self, kind: str, fault: Fault, *, skip: int = 0, times: int | None = 1) -> None:
         """Let calls of `kind` go wrong at exact places, wherever chance stands.
@@ -168,17 +176,13 @@ class World(Scheduler):
 
     def calm(self) -> None:
         """From now on nothing goes wrong any more; processes are still switched. Then what should converge must."""
+        self.is_calm = True
         self._set_chances(Options(switch_chance=self.options.switch_chance))
         self._injections.clear()
         self._crashes.clear()
         self._aim()
         for process in self.processes:
             process.paused_until_us = 0
-
-    @property
-    def is_calm(self) -> bool:
-        """Whether no fault can happen any more: troubles under way are over then too."""
-        return self._calm
 
     def story(self, *, last: int | None = None) -> str:
         """The trace as text.
@@ -196,14 +200,17 @@ class World(Scheduler):
         self._kill_below = options.kill_chance
         self._pause_below = self._kill_below + options.pause_chance
         self._power_below = self._pause_below + options.power_loss_chance
-        self._eventful_below = self._power_below + options.switch_chance
+        self._jump_below = self._power_below + options.clock_jump_chance
+        self._eventful_below = self._jump_below + options.switch_chance
         self._store_faults_below = self._eventful_below + options.store_fault_chance
         self._disk_faults_below = self._eventful_below + options.disk_fault_chance
-        self._calm = max(self._store_faults_below, self._disk_faults_below) == options.switch_chance
 
     def _event(self, fiber: Fiber, roll: float) -> None:
         process = fiber.process
-        if process.mortal and roll < self._power_below:
+        if self._power_below <= roll < self._jump_below:
+            process.node.jump_clock(self.chance)
+            self.note(process, "clock jumps")
+        elif process.mortal and roll < self._power_below:
             if roll < self._kill_below:
                 self.kill(process)
             elif roll < self._pause_below:
@@ -215,7 +222,11 @@ class World(Scheduler):
             self.switch()
 
     def _chosen(self, kind: str) -> Fault | None:
-        candidates = self._candidates[kind]
+        candidates = self._candidates.get(kind)
+        if candidates is None:
+            allowed, spared = self.options.faults, self.options.spared
+            candidates = tuple(f for f in CANDIDATES[kind] if f in allowed and (kind, f) not in spared)
+            self._candidates[kind] = candidates
         if not candidates:
             return None
         fault = candidates[int(self._random() * len(candidates))]

@@ -1,0 +1,176 @@
+"""The agent as a process: one per staging directory, held by a lock; it yields to a newer one, and may leave when idle."""
+
+import json
+import logging
+import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+from ckpt_archive.agent.node import Agent, Pass
+from ckpt_archive.agent.settings import AgentSettings
+from ckpt_archive.disk import durable
+from ckpt_archive.disk.protocol import LockMode, join
+from ckpt_archive.errors import CkptArchiveError, ConflictError
+from ckpt_archive.local.agent_status import AgentStatus, read_status, write_status
+from ckpt_archive.local.ring import SealedShare, scan
+from ckpt_archive.local.staging import Staging
+from ckpt_archive.machine import Machine
+from ckpt_archive.strictjson import encode
+
+_log = logging.getLogger(__name__)
+
+PROTOCOL = 1
+"""Raised when two releases must not work on one staging directory in turns."""
+
+_HANDOVER = "agent.handover.json"
+
+
+@dataclass(frozen=True, slots=True)
+class DrainReport:
+    """What a drain left.
+
+    Attributes:
+        done: Whether everything promoted is archived or given up.
+        remaining: What is not.
+        troubles: Why.
+    """
+
+    done: bool
+    remaining: tuple[SealedShare, ...]
+    troubles: tuple[str, ...]
+
+
+class Daemon:
+    """Runs an agent's passes until told to stop.
+
+    Args:
+        machine: The machine it runs on.
+        agent: What it runs.
+        settings: How it works.
+    """
+
+    def __init__(self, machine: Machine, agent: Agent, settings: AgentSettings) -> None:
+        self._machine = machine
+        self._agent = agent
+        self._staging = agent.staging
+        self._settings = settings
+        self._said: tuple[object, ...] = ()
+
+    def run(
+        self,
+        should_stop: Callable[[], bool],
+        *,
+        until_idle: bool = False,
+        on_pass: Callable[[Pass], None] | None = None,
+    ) -> None:
+        """Work until `should_stop`, until a newer agent asks for the staging directory, or until there is nothing to do.
+
+        Args:
+            should_stop: Asked between passes.
+            until_idle: Leave when no launch lives and nothing is pending.
+            on_pass: Told what each pass did.
+
+        Raises:
+            ConflictError: If another agent works here already.
+        """
+        with self._sole():
+            idle_since: float | None = None
+            while not should_stop() and not self._newer_wants_it():
+                done = self._pass()
+                if on_pass is not None:
+                    on_pass(done)
+                now = self._machine.clock.monotonic()
+                busy = done.live or done.pending or done.troubles
+                idle_since = None if busy else (now if idle_since is None else idle_since)
+                if until_idle and idle_since is not None and now - idle_since >= self._settings.linger_seconds:
+                    return
+                self._machine.clock.sleep(self._settings.poll_seconds)
+
+    def drain(self, timeout_seconds: float, *, on_pass: Callable[[Pass], None] | None = None) -> DrainReport:
+        """Work, or watch the agent that works here, until everything promoted is archived or the time is over."""
+        ends_at = self._machine.clock.monotonic() + timeout_seconds
+        held: AbstractContextManager[None] | None = None
+        troubles: tuple[str, ...] = ()
+        try:
+            while True:
+                held = held or self._machine.fs.try_lock(self._staging.agent_lock, LockMode.EXCLUSIVE)
+                if held is not None:
+                    done = self._pass()
+                    troubles = tuple(done.troubles)
+                    if on_pass is not None:
+                        on_pass(done)
+                else:
+                    said = read_status(self._staging)
+                    troubles = () if said is None else said.troubles
+                remaining = pending(self._staging)
+                if not remaining or self._machine.clock.monotonic() >= ends_at:
+                    return DrainReport(not remaining, tuple(remaining), troubles if remaining else ())
+                self._machine.clock.sleep(min(self._settings.poll_seconds, 1.0))
+        finally:
+            if held is not None:
+                held.__exit__(None, None, None)
+
+    def _pass(self) -> Pass:
+        try:
+            done = self._agent.step()
+        except CkptArchiveError as error:
+            _log.warning("%s", error)
+            done = Pass(troubles=[str(error)])
+        self._say(done)
+        return done
+
+    def _say(self, done: Pass) -> None:
+        oldest = min((share.seal.contribution.staged_at for share in done.pending), default=None)
+        said = (len(done.pending), oldest, tuple(done.troubles), done.denied)
+        if said == self._said:
+            return
+        status = AgentStatus(
+            self._machine.clock.now(),
+            os.getpid(),
+            PROTOCOL,
+            len(done.pending),
+            oldest,
+            tuple(done.troubles),
+            done.denied,
+        )
+        try:
+            write_status(self._staging, status)
+        except OSError as error:
+            _log.warning("the agent's status can not be written: %s", error)
+        else:
+            self._said = said
+
+    def _sole(self) -> AbstractContextManager[None]:
+        fs = self._machine.fs
+        durable.make_directories(fs, self._staging.root)
+        held = fs.try_lock(self._staging.agent_lock, LockMode.EXCLUSIVE)
+        if held is None:
+            said = read_status(self._staging)
+            if said is not None and said.protocol < PROTOCOL:
+                data = encode({"protocol": PROTOCOL})
+                durable.replace(fs, join(self._staging.root, _HANDOVER), data, nonce=self._machine.nonce())
+                return fs.lock(self._staging.agent_lock, LockMode.EXCLUSIVE)
+            who = f" (process {said.pid})" if said is not None and said.pid else ""
+            raise ConflictError(
+                f"another agent{who} works in {self._staging.root} already",
+                hint="One agent serves all runs of a staging directory: let it work.",
+            )
+        return held
+
+    def _newer_wants_it(self) -> bool:
+        try:
+            asked = json.loads(durable.read_small(self._machine.fs, join(self._staging.root, _HANDOVER)))
+            newer = asked.get("protocol", 0)
+        except (OSError, ValueError, AttributeError):
+            return False
+        return isinstance(newer, int) and newer > PROTOCOL
+
+
+def pending(staging: Staging) -> list[SealedShare]:
+    """Promoted shares that are neither archived nor given up, by run and age.
+
+    Raises:
+        UnavailableError: If the disk does not answer.
+    """
+    return [share for name in staging.runs() for share in scan(staging.run(name)) if share.is_pinned]

@@ -1,0 +1,93 @@
+"""Removes what crashes left behind, and nothing that anybody still writes, reads or needs."""
+
+from dataclasses import dataclass
+
+from ckpt_archive.disk import durable
+from ckpt_archive.disk.protocol import Entry, Kind, LockMode, join
+from ckpt_archive.local import scanning
+from ckpt_archive.local.faults import converting
+from ckpt_archive.local.quarantine import set_aside
+from ckpt_archive.local.staging import NONCE, RunStaging
+from ckpt_archive.local.trash import empty_trash, remove_if_empty, throw_away
+
+_LOCK_SUFFIX = ".lock"
+
+
+@dataclass(frozen=True, slots=True)
+class Cleaned:
+    """What a pass did.
+
+    Attributes:
+        drafts: Drafts of dead writers that went.
+        replaced: Shares that went because a newer generation stands.
+        quarantined: Things that were set aside.
+    """
+
+    drafts: int
+    replaced: int
+    quarantined: int
+
+
+def clean(run: RunStaging) -> Cleaned:
+    """Remove dead drafts, replaced shares, empty folders and the trash; set aside what should not be where it is.
+
+    Raises:
+        UnavailableError: If the disk does not answer.
+    """
+    with converting(f"{run.folder} can not be cleaned"):
+        drafts, foreign = _clean_drafts(run)
+        quarantined = foreign + scanning.set_suspects_aside(run)
+        replaced = _clean_ring(run)
+        empty_trash(run)
+    return Cleaned(drafts, replaced, quarantined)
+
+
+def _clean_drafts(run: RunStaging) -> tuple[int, int]:
+    """(dead drafts removed, foreign things set aside)."""
+    drafts = foreign = 0
+    for entry in run.machine.fs.list(run.tmp):
+        name = _draft_name(entry)
+        if name is None:
+            path = join(run.tmp, entry.name)
+            foreign += set_aside(run, path, f"a {entry.kind.value} of this name has no place among drafts") is not None
+        else:
+            drafts += _clean_draft(run, name)
+    return drafts, foreign
+
+
+def _draft_name(entry: Entry) -> str | None:
+    """The draft to which an entry of ``tmp/`` belongs: its folder, or the lock beside it."""
+    name = entry.name.removesuffix(_LOCK_SUFFIX)
+    kind = Kind.DIRECTORY if name == entry.name else Kind.FILE
+    return name if entry.kind is kind and NONCE.fullmatch(name) else None
+
+
+def _clean_draft(run: RunStaging, name: str) -> bool:
+    lock = join(run.tmp, name + _LOCK_SUFFIX)
+    held = run.machine.fs.try_lock(lock, LockMode.EXCLUSIVE)
+    if held is None:
+        return False
+    with held:
+        # The folder goes before its lock: see `open_draft`.
+        was_there = throw_away(run, join(run.tmp, name))
+        durable.remove_if_there(run.machine.fs, lock)
+    return was_there
+
+
+def _clean_ring(run: RunStaging) -> int:
+    held = run.machine.fs.try_lock(run.ring_lock, LockMode.EXCLUSIVE)
+    if held is None:
+        return 0
+    fs = run.machine.fs
+    with held:
+        findings = scanning.inspect(run)
+        replaced = [share for share in findings.replaced if not share.is_begun]
+        for share in replaced:
+            # The one that replaced it may not have a durable name yet: its writer may have died on the way.
+            fs.sync_directory(run.step_folder(share.launch, share.step))
+            fs.sync_directory(run.launch_folder(share.launch))
+            fs.sync_directory(run.ring)
+            throw_away(run, share.folder)
+        for folder in findings.empty:
+            remove_if_empty(run, folder)
+    return len(replaced)
