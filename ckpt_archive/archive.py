@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ckpt_archive.errors import InvalidInputError, NotFoundError
 from ckpt_archive.names import check_run_name, check_step
+from ckpt_archive.patience import Patience
 from ckpt_archive.place import Place
 from ckpt_archive.progress import Progress
 from ckpt_archive.promotion import Every
@@ -36,7 +37,8 @@ class Archive:
     Args:
         url: Where it is.
         machine: The machine this runs on.
-        connect: Connects to the archive.
+        connect: Connects to the archive, as patiently as told.
+        start_agent: Starts the uploader of a staging directory, if none runs.
         environment: What the launcher says.
         settings: Sizes and limits of transfers.
     """
@@ -45,13 +47,15 @@ class Archive:
         self,
         url: str,
         machine: "Machine",
-        connect: "Callable[[], Connection]",
+        connect: "Callable[[Patience], Connection]",
+        start_agent: Callable[[str], None],
         environment: Environment,
         settings: TransferSettings,
     ) -> None:
         self._url = url
         self._machine = machine
         self._connect = connect
+        self._start_agent = start_agent
         self._environment = environment
         self._settings = settings
         self._connected: Connection | None = None
@@ -78,7 +82,14 @@ class Archive:
         machine = compose.system_machine()
         compose.store_at(address, machine)  # refuses a URL that can not be one
         settings = transfer or TransferSettings()
-        return cls(address, machine, lambda: compose.connect(address, machine, settings), environment, settings)
+        return cls(
+            address,
+            machine,
+            lambda patience: compose.connect(address, machine, settings, patience),
+            compose.start_agent,
+            environment,
+            settings,
+        )
 
     @classmethod
     def create(cls, url: str | None = None, *, transfer: TransferSettings | None = None) -> "Archive":
@@ -92,7 +103,7 @@ class Archive:
         from ckpt_archive import compose
 
         archive = cls.open(url, transfer=transfer)
-        archive._connected = compose.create(archive.url, archive._machine, archive._settings)
+        compose.create(archive.url, compose.system_machine())
         return archive
 
     @property
@@ -114,8 +125,17 @@ class Archive:
     def connection(self) -> "Connection":
         """The connection, made when it is first needed. Raises as `id`."""
         if self._connected is None:
-            self._connected = self._connect()
+            self._connected = self._connect(Patience.LONG)
         return self._connected
+
+    def quick_connection(self) -> "Connection":
+        """A connection for a process that waits to train: its store gives up within seconds. Raises as `id`."""
+        return self._connect(Patience.SHORT)
+
+    @property
+    def transfer(self) -> TransferSettings:
+        """Sizes and limits of transfers."""
+        return self._settings
 
     def run(
         self,
@@ -179,7 +199,7 @@ class Archive:
             agent=agent,
             network_staging=network_staging,
         )
-        return Run(self, settings, self._machine, self._environment)
+        return Run(self, settings, self._machine, self._environment, self._start_agent)
 
     def runs(self) -> list[RunSummary]:
         """Every run, sorted by name, with the checkpoint that `latest` answers."""

@@ -3,20 +3,30 @@
 import socket
 import uuid
 
+from ckpt_archive.agent.daemon import Daemon
+from ckpt_archive.agent.node import Agent
+from ckpt_archive.agent.settings import AgentSettings
+from ckpt_archive.agent.spawn import start_agent
 from ckpt_archive.clock import SystemClock
 from ckpt_archive.commit.archive_record import create_archive, open_archive
 from ckpt_archive.commit.connection import Connection
 from ckpt_archive.disk.posix import PosixFileSystem
 from ckpt_archive.executor import ThreadExecutor
+from ckpt_archive.local.staging import Staging
 from ckpt_archive.machine import Machine
+from ckpt_archive.patience import Patience
+from ckpt_archive.progress import Progress
 from ckpt_archive.store.file import FileStore
 from ckpt_archive.store.open import connect as bare_store
 from ckpt_archive.store.open import features_of, open_store
 from ckpt_archive.store.probe import ProbeReport, checksums_enforced, probe
 from ckpt_archive.store.protocol import Store
-from ckpt_archive.store.retry import RetryingStore
+from ckpt_archive.store.retry import RetryingStore, RetryPolicy
+from ckpt_archive.store.s3_connection import Connection as S3Connection
 from ckpt_archive.transfer.bandwidth import Limiter
 from ckpt_archive.transfer.settings import TransferSettings
+
+__all__ = ["agent_at", "connect", "connection_of", "create", "probe_store", "start_agent", "store_at", "system_machine"]
 
 
 def system_machine() -> Machine:
@@ -30,17 +40,38 @@ def system_machine() -> Machine:
     )
 
 
-def store_at(url: str, machine: Machine, limiter: Limiter | None = None) -> RetryingStore:
+_POLICIES = {
+    Patience.LONG: RetryPolicy(),
+    Patience.MEDIUM: RetryPolicy(max_tries=8, longest_pause_seconds=8.0, deadline_seconds=30.0),
+    Patience.SHORT: RetryPolicy(max_tries=4, longest_pause_seconds=1.0, deadline_seconds=5.0),
+}
+# Where nothing answers at all, a connection must be given up sooner than the policy's deadline; a slow answer may come.
+_TIMEOUTS = {
+    Patience.LONG: S3Connection(),
+    Patience.MEDIUM: S3Connection(),
+    Patience.SHORT: S3Connection(connect_timeout_seconds=2.5, read_timeout_seconds=5.0),
+}
+
+
+def store_at(
+    url: str, machine: Machine, patience: Patience = Patience.LONG, limiter: Limiter | None = None
+) -> RetryingStore:
     """The store at `url`, which insists, whether or not it holds an archive; nothing is asked of it yet.
 
     Raises:
         InvalidInputError: If no store can have this URL.
     """
-    throttled = None if limiter is None else limiter.throttled
-    return open_store(url, fs=machine.fs, clock=machine.clock, throttled=throttled)
+    return open_store(
+        url,
+        fs=machine.fs,
+        clock=machine.clock,
+        policy=_POLICIES[patience],
+        throttled=None if limiter is None else limiter.throttled,
+        connection=_TIMEOUTS[patience],
+    )
 
 
-def connect(url: str, machine: Machine, settings: TransferSettings) -> Connection:
+def connect(url: str, machine: Machine, settings: TransferSettings, patience: Patience = Patience.LONG) -> Connection:
     """Connect to an archive that exists.
 
     Raises:
@@ -48,7 +79,7 @@ def connect(url: str, machine: Machine, settings: TransferSettings) -> Connectio
         UnavailableError: If the store does not answer.
     """
     limiter = Limiter(machine.clock, settings.bandwidth_bytes_per_second, settings.parts_in_flight)
-    return connection_of(store_at(url, machine, limiter), machine, settings, limiter)
+    return connection_of(store_at(url, machine, patience, limiter), machine, settings, limiter)
 
 
 def connection_of(store: Store, machine: Machine, settings: TransferSettings, limiter: Limiter | None) -> Connection:
@@ -63,8 +94,8 @@ def connection_of(store: Store, machine: Machine, settings: TransferSettings, li
     )
 
 
-def create(url: str, machine: Machine, settings: TransferSettings) -> Connection:
-    """Create an archive, or find that it is there, and connect to it.
+def create(url: str, machine: Machine) -> None:
+    """Create an archive, or find that it is there.
 
     Raises:
         InvalidInputError: If the store can not hold an archive.
@@ -75,7 +106,25 @@ def create(url: str, machine: Machine, settings: TransferSettings) -> Connection
     if isinstance(bare, FileStore):
         bare.prepare()
     create_archive(store_at(url, machine), machine.nonce(), machine.clock.now())
-    return connect(url, machine, settings)
+
+
+def agent_at(
+    staging: str, settings: AgentSettings, progress: Progress | None = None, *, allow_network: bool = False
+) -> Daemon:
+    """The agent of a staging directory of this machine.
+
+    Raises:
+        InvalidInputError: If `staging` is not an absolute path.
+    """
+    machine = system_machine()
+    agent = Agent(
+        machine,
+        Staging(machine, staging, allow_network=allow_network),
+        lambda url: connect(url, machine, settings.transfer, Patience.MEDIUM),
+        settings,
+        progress,
+    )
+    return Daemon(machine, agent, settings)
 
 
 def probe_store(url: str, machine: Machine) -> ProbeReport:

@@ -16,6 +16,7 @@ import subprocess
 import sysconfig
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -215,13 +216,14 @@ class DevServer:
 
     def _wait_until_ready(self) -> None:
         deadline = self._clock.monotonic() + _READY_SECONDS
-        # S3 answers before the filer has made the bucket, so ask for the bucket.
-        checks = [
-            f"http://{_HOST}:{self._ports['filer.port']}/buckets/{self.bucket}/",
-            f"{self.endpoint_url}/healthz",
+        checks: list[Callable[[], bool]] = [
+            # S3 answers before the filer has made the bucket, so ask for the bucket.
+            lambda: _get(f"http://{_HOST}:{self._ports['filer.port']}/buckets/{self.bucket}/") is not None,
+            lambda: _get(f"{self.endpoint_url}/healthz") is not None,
+            self._volumes_are_known,
         ]
         while checks:
-            if _answers(checks[0]):
+            if checks[0]():
                 checks.pop(0)
             elif not self.is_running or self._clock.monotonic() > deadline:
                 raise UnavailableError(
@@ -230,6 +232,16 @@ class DevServer:
                 )
             else:
                 self._clock.sleep(0.05)
+
+    def _volumes_are_known(self) -> bool:
+        """Started again, it answers up to 5 s before it can read what it holds: until its volumes have been announced."""
+        answer = _get(f"http://{_HOST}:{self._ports['master.port']}/dir/status")
+        if answer is None:
+            return False
+        centers = json.loads(answer)["Topology"]["DataCenters"] or []
+        nodes = [node for center in centers for rack in center["Racks"] for node in rack["DataNodes"]]
+        held = sum(name.endswith(".dat") for name in os.listdir(os.path.join(self._folder, "data")))
+        return bool(nodes) and sum(node["Volumes"] for node in nodes) >= held
 
     def _end(self, number: signal.Signals) -> None:
         process, self._process = self._process, None
@@ -332,11 +344,12 @@ def _is_free(port: int) -> bool:
         return True
 
 
-def _answers(url: str) -> bool:
+def _get(url: str) -> bytes | None:
+    """What is there, or None if it does not answer so far."""
     # Loopback goes through no proxy, whatever the environment says.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(url, timeout=5) as answer:
-            return bool(answer.status == 200)
+            return bytes(answer.read()) if answer.status == 200 else None
     except (urllib.error.URLError, OSError):
-        return False
+        return None

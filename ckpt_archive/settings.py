@@ -19,7 +19,7 @@ class Environment:
         archive_url: ``CKPT_ARCHIVE_URL``.
         staging: ``CKPT_ARCHIVE_STAGING``.
         launch_key: ``CKPT_ARCHIVE_LAUNCH_KEY``.
-        scheduler_key: All levels of the launcher joined, such as ``slurm:4711:0/torchelastic:abc:1``; None where there is none.
+        scheduler_key: All levels of the launcher joined, such as ``slurm:4711:0/torchelastic:abc:1``, or None.
         rank: Which process of the job this is.
         world_size: How many processes the job has.
     """

@@ -15,6 +15,8 @@ stops the rest. What is remembered between passes is only when to try again.
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from typing import TypeVar
 
 from ckpt_archive.agent import outbox
 from ckpt_archive.agent.relief import relieve
@@ -39,6 +41,8 @@ from ckpt_archive.ship.sealed import Shipped, digest_sealed, forget_other_archiv
 from ckpt_archive.store.protocol import StoreLimits
 
 _log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,37 +138,22 @@ class Agent:
         if connection is None:
             return
         self._start_over_if_new(connection, shares)
-        attempt = self._guarded(
-            done, launch, f"{run.folder}#{launch.ordinal}", lambda: number_launch(connection, run, launch)
-        )
+        key = f"{run.folder}#{launch.ordinal}"
+        attempt = self._guarded(done, launch, key, partial(number_launch, connection, run, launch))
         if attempt is None:
             return
         if launch.writers > 1:
-            self._guarded(
-                done,
-                launch,
-                f"{run.folder}#{launch.ordinal}#decisions",
-                lambda: outbox.follow_promotions(connection, run, attempt, list(shares)),
-                pause_seconds=self._settings.recheck_seconds,
-            )
+            follow = partial(outbox.follow_promotions, connection, run, attempt, shares)
+            self._guarded(done, launch, f"{key}#decisions", follow, pause_seconds=self._settings.recheck_seconds)
         for share in shares:
             if share.is_pinned:
-                self._guarded(
-                    done,
-                    launch,
-                    share.folder,
-                    lambda share=share: self._archive(run, launch, connection, share, attempt, done),
-                )
+                archive = partial(self._archive, run, launch, connection, share, attempt, done)
+                self._guarded(done, launch, share.folder, archive)
         by_place = {(share.step, share.rank): share for share in shares}
         for missed in outbox.missed_launches(run).get(launch.ordinal, []):
-            self._guarded(
-                done,
-                launch,
-                f"{run.folder}#{launch.ordinal}#{missed.step}#{missed.rank}",
-                lambda missed=missed: outbox.report_gap(
-                    connection, run, attempt, missed, by_place.get((missed.step, missed.rank))
-                ),
-            )
+            share_of = by_place.get((missed.step, missed.rank))
+            report = partial(outbox.report_gap, connection, run, attempt, missed, share_of)
+            self._guarded(done, launch, f"{key}#{missed.step}#{missed.rank}", report)
 
     def _archive(
         self,
@@ -226,10 +215,10 @@ class Agent:
         done: Pass,
         launch: LocalLaunch,
         key: str,
-        action: Callable[[], "int | None"],
+        action: Callable[[], T],
         *,
         pause_seconds: float = 0.0,
-    ) -> int | None:
+    ) -> T | None:
         """Do something if it is due; an error stops it for a while, and all of its archive if that does not answer."""
         if not self._is_due(key) or not self._is_due(launch.archive_url):
             return None

@@ -1,5 +1,7 @@
 """Gaps reach the archive: what was given up here is recorded there as a decision that every writer follows."""
 
+from collections.abc import Sequence
+
 from ckpt_archive.commit.connection import Connection
 from ckpt_archive.commit.decision import GAP, PROMOTE, Decision, decide, read_decision, read_decisions
 from ckpt_archive.local.gaps import MissedSave, forget_missed, load_missed, record_missed
@@ -72,7 +74,7 @@ def follow_decision(connection: Connection, share: SealedShare, attempt: int) ->
     return True
 
 
-def follow_promotions(connection: Connection, run: RunStaging, attempt: int, shares: list[SealedShare]) -> None:
+def follow_promotions(connection: Connection, run: RunStaging, attempt: int, shares: Sequence[SealedShare]) -> None:
     """Promote the shares of a launch that somebody asked for beyond the rule.
 
     Raises:

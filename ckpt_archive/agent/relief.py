@@ -1,4 +1,4 @@
-"""Keeps the ring small and training's disk free: evicts, and under pressure gives promotions up in an order all agents share."""
+"""Keeps the ring small and training's disk free: evicts, and under pressure gives promotions up, all agents in one order."""
 
 import logging
 from collections.abc import Sequence

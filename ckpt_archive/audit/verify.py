@@ -1,7 +1,7 @@
 """Is everything that a manifest names there, and is it what was archived?
 
-By default the records are read whole and every object's size is looked up; deep reads every byte through the same ranged reads and
-checks as a restore.
+By default the records are read whole and every object's size is looked up; deep reads every byte through the same ranged
+reads and checks as a restore.
 """
 
 from collections import deque

@@ -1,13 +1,15 @@
 """Where a new launch goes on: one rule over what the ring holds and what the archive says. Values only.
 
 The archive's newest launch decides the branch, so nobody goes on with one that was abandoned; the ring only answers with
-something newer *on that branch*, or with the same checkpoint faster. Without the archive the ring's own record of launches stands in.
+something newer *on that branch*, or with the same checkpoint faster. Without the archive the ring's own record of launches
+stands in.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ckpt_archive.commit.latest import Standing
+from ckpt_archive.commit.launch_record import Launch
 from ckpt_archive.errors import UnavailableError
 from ckpt_archive.place import Place
 
@@ -83,11 +85,10 @@ def choose_offline(points: Sequence[LocalPoint], launches: Sequence[PastLaunch])
     return None
 
 
-def choose(run: str, points: Sequence[LocalPoint], standing: Standing) -> LocalPoint | Place | None:
+def choose(points: Sequence[LocalPoint], standing: Standing) -> LocalPoint | Place | None:
     """The answer when the archive was asked.
 
     Args:
-        run: Run name.
         points: What the ring holds, oldest first; those of launches without a number are newer than the archive knows.
         standing: What the archive says.
 
@@ -97,32 +98,41 @@ def choose(run: str, points: Sequence[LocalPoint], standing: Standing) -> LocalP
     newest, head = standing.newest, standing.head
     unnumbered = [point for point in points if point.attempt is None]
     if newest is None or unnumbered:
-        return (unnumbered or list(points) or [None])[-1]
+        return _last(unnumbered or points)
     own = [point for point in points if point.attempt == newest.attempt]
     if own or (head is not None and head.attempt == newest.attempt):
-        return _newer(run, own, head)
-    if newest.resume_from is not None and newest.resume_from.run == run:
+        return _newer(own, head)
+    if newest.resume_from is not None:
         same = [point for point in points if _is(point, newest.resume_from)]
         if same:
             return same[-1]
+    if head is not None:
+        return _newer(
+            [point for point in points if point.attempt == head.attempt and not _is_chosen(newest, head)], head
+        )
+    if newest.explicit:
+        return None
+    # It went on from nothing and saved nothing: the ring may hold what came before it.
+    return _last([point for point in points if point.attempt is not None and point.attempt >= newest.branch])
+
+
+def _is_chosen(newest: Launch, head: Place) -> bool:
+    """Whether `head` answers because somebody chose exactly that step."""
     fallback = newest.falls_back_to
-    if fallback is None:
-        # It went on from nothing and saved nothing: the ring may hold what came before it.
-        return head or (list(points) or [None])[-1]
-    if fallback.step is not None:
-        return _newer(run, [point for point in points if _is(point, Place(run, fallback.attempt, fallback.step))], head)
-    return _newer(run, [point for point in points if point.attempt == fallback.attempt], head)
+    return fallback is not None and (fallback.attempt, fallback.step) == (head.attempt, head.step)
+
+
+def _last(points: Sequence[LocalPoint]) -> LocalPoint | None:
+    return points[-1] if points else None
 
 
 def _is(point: LocalPoint, place: Place) -> bool:
     return (point.attempt, point.step) == (place.attempt, place.step)
 
 
-def _newer(run: str, points: Sequence[LocalPoint], head: Place | None) -> LocalPoint | Place | None:
-    """The last of `points`, all of one attempt, unless the archive's is newer; of the same one, the ring's."""
-    if not points:
-        return head
-    best = points[-1]
-    if head is not None and head.run == run and head.attempt == best.attempt and head.step > best.step:
+def _newer(points: Sequence[LocalPoint], head: Place | None) -> LocalPoint | Place | None:
+    """The last of `points`, all of the attempt of `head`, unless the archive's is newer; of the same one, the ring's."""
+    best = _last(points)
+    if best is None or (head is not None and head.step > best.step):
         return head
     return best

@@ -1,7 +1,7 @@
 """Puts a verified tree into place: worked on beside its final name, renamed once, reused when it is already there.
 
-Whoever restores holds a lock on the final name, so that many processes that ask for the same tree fetch it once. A killed restore
-leaves a folder ``.NAME.partial-…`` that the next one goes on with; the final name only ever holds a whole tree.
+Whoever restores holds a lock on the final name, so that many processes that ask for the same tree fetch it once. A killed
+restore leaves a folder ``.NAME.partial-…`` that the next one goes on with; the final name only ever holds a whole tree.
 """
 
 import errno

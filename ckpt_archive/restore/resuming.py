@@ -7,15 +7,16 @@ exchange what their nodes hold (`agree`) and compute the same answer.
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from ckpt_archive.commit.catalog import load_manifest
 from ckpt_archive.commit.connection import Connection
 from ckpt_archive.commit.latest import Standing, standing
 from ckpt_archive.commit.launch import Launch, LaunchRequest, Resumption, open_launch
 from ckpt_archive.disk import durable
 from ckpt_archive.disk.protocol import Kind, join
-from ckpt_archive.errors import IntegrityError, NotFoundError, UnavailableError
+from ckpt_archive.errors import IntegrityError, InvalidInputError, NotFoundError, UnavailableError
 from ckpt_archive.local.launches import (
     LocalLaunch,
     Resume,
@@ -32,11 +33,15 @@ from ckpt_archive.place import Place
 from ckpt_archive.progress import Progress
 from ckpt_archive.restore.archived import restore_archived, restore_newest_good
 from ckpt_archive.restore.choice import LocalPoint, Origin, PastLaunch, choose, choose_offline
+from ckpt_archive.restore.exchange import CommonPoint, Offer, OfferedPoint, settle
 from ckpt_archive.restore.result import Restored
 from ckpt_archive.restore.ringed import restore_from_ring, serve_in_place
 from ckpt_archive.restore.selection import Selection
-from ckpt_archive.ship.numbering import number_launch
+from ckpt_archive.ship.numbering import number_launch, resume_place
 from ckpt_archive.transfer.settings import TransferSettings
+
+Find = Callable[[int | str, int | None], Place]
+"""Finds a committed checkpoint by step or name, and attempt."""
 
 _log = logging.getLogger(__name__)
 
@@ -66,7 +71,7 @@ class Resumer:
     connect: Callable[[], Connection]
     transfer: TransferSettings
     to: str | None = None
-    selection: Selection = Selection()
+    selection: Selection = field(default_factory=Selection)
     fallback: bool = False
     progress: Progress | None = None
 
@@ -89,7 +94,99 @@ class Resumer:
         except UnavailableError as error:
             _log.warning("the archive does not answer, resuming from this node alone: %s", error)
             return self._resume_alone(choose_offline(self.points(), self._past()), None)
-        return self._resume_alone(choose(self.run.name, self.points(), stands), (connection, stands))
+        return self._resume_alone(choose(self.points(), stands), (connection, stands))
+
+    def resume_agreed(self, agree: Agree, rank: int) -> Restored | None:
+        """As `resume`, for many ranks at once: what every rank's node holds counts, and all compute the same answer.
+
+        Args:
+            agree: Exchanges one value of each rank.
+            rank: Which one this is.
+
+        Raises:
+            UnavailableError: If rank 0 can not reach the archive, and the ranks have nothing in common.
+        """
+        mine = self._offer(rank)
+        offers: list[Any] = [None] * self.launch.writers
+        agree(offers, mine)
+        answer = settle(offers)
+        if isinstance(answer, CommonPoint):
+            point = answer.among(mine)
+            place = None if point.attempt is None else Place(self.run.name, point.attempt, point.step)
+            record_resume(self.run, self.launch.ordinal, place, False, "ring", (point.launch, point.step))
+            return self.from_point(point)
+        record_resume(self.run, self.launch.ordinal, answer, False, "archive" if answer else "")
+        return None if answer is None else self.from_archive(self.connect(), answer)
+
+    def _offer(self, rank: int) -> Offer:
+        keys = {launch.ordinal: launch.launch_key for launch in load_launches(self.run)}
+        held = {(share.launch, share.step) for share in scan(self.run) if share.rank == rank}
+        points = tuple(
+            OfferedPoint(keys[point.launch], point)
+            for point in self.points()
+            if (point.launch, point.step) in held and point.launch in keys
+        )
+        stands: Standing | None = None
+        if rank == 0:
+            try:
+                connection = self.connect()
+                self._number_earlier(connection)
+                stands = standing(connection.store, self.run.name)
+            except UnavailableError as error:
+                _log.warning("the archive does not answer, the ranks decide alone: %s", error)
+        return Offer(points, tuple(self._past()), stands)
+
+    def fetch(self, step: int | str, attempt: int | None, find: Find) -> Restored:
+        """A checkpoint by step or by name; a launch that has neither saved nor resumed yet goes on from it.
+
+        Args:
+            step: A step, "latest" or "latest-archived".
+            attempt: Which attempt; None for the newest that has the step.
+            find: Finds it in the archive.
+
+        Raises:
+            NotFoundError: If there is none.
+            InvalidInputError: If `step` is neither.
+        """
+        if isinstance(step, int):
+            restored, place, point = self.choose_step(step, attempt, find)
+        elif step == "latest" and attempt is None:
+            own = [point for point in self.points(own=True) if point.launch == self.launch.ordinal]
+            if own:
+                return self.from_point(own[-1])
+            found = self.resume()
+            if found is None:
+                raise NotFoundError(
+                    f"the run {self.run.name!r} has no checkpoint yet", hint="Use resume(), which says None."
+                )
+            return found
+        elif step in ("latest", "latest-archived"):
+            place, point = find(step, attempt), None
+            restored = self.from_archive(self.connect(), place)
+        else:
+            raise InvalidInputError(
+                f"the step {step!r} is not allowed", hint='Give a number, "latest" or "latest-archived".'
+            )
+        if self._has_not_begun():
+            self._record_choice(point or place, self._connection_if_any(), explicit=isinstance(step, int))
+        return restored
+
+    def choose_step(
+        self, step: int, attempt: int | None, find: Find
+    ) -> tuple[Restored, Place | None, LocalPoint | None]:
+        """A checkpoint by its step, from the ring if it is there and good; also where it stands there and in the archive."""
+        local = [
+            point
+            for point in self.points(own=True)
+            if point.step == step and (attempt is None or point.attempt == attempt)
+        ]
+        for point in reversed(local):
+            try:
+                return self.from_point(point), self._place_of(point), point
+            except (IntegrityError, NotFoundError) as error:
+                _log.error("step %d in the ring is damaged and not used: %s", step, error)
+        place = find(step, attempt)
+        return self.from_archive(self.connect(), place), place, None
 
     def from_point(self, point: LocalPoint) -> Restored:
         """A checkpoint of the ring.
@@ -122,13 +219,18 @@ class Resumer:
             self._remove_older(restored.path)
         return restored
 
-    def points(self) -> list[LocalPoint]:
-        """Complete checkpoints of earlier launches in the ring, oldest first."""
+    def points(self, *, own: bool = False) -> list[LocalPoint]:
+        """Complete checkpoints of earlier launches in the ring, oldest first; late launches have none that count.
+
+        Args:
+            own: Also those of this launch.
+        """
         shares = scan(self.run)
         found = []
         for launch, step in reversed(complete_groups(shares, keep_local=len(shares) + 1)):
-            if launch < self.launch.ordinal:
-                known = read_attempt(self.run, launch)
+            known = read_attempt(self.run, launch)
+            earlier = launch < self.launch.ordinal or (own and launch == self.launch.ordinal)
+            if earlier and not (known is not None and known.late):
                 found.append(LocalPoint(launch, None if known is None else known.attempt, step))
         return found
 
@@ -176,7 +278,7 @@ class Resumer:
             assert asked is not None
             restored = self.from_archive(asked[0], choice)
             choice = Place(self.run.name, choice.attempt, restored.step)
-        self._record_choice(choice, None if asked is None else asked[0])
+        self._record_choice(choice, None if asked is None else asked[0], explicit=False)
         return restored
 
     def _instead(
@@ -194,32 +296,46 @@ class Resumer:
         if not self.fallback:
             raise error
         left = [point for point in self.points() if point not in damaged]
-        return choose_offline(left, self._past()) if asked is None else choose(self.run.name, left, asked[1])
+        return choose_offline(left, self._past()) if asked is None else choose(left, asked[1])
 
     def _is_archived(self, connection: Connection, place: Place) -> bool:
-        from ckpt_archive.commit.catalog import load_manifest
-
         try:
             load_manifest(connection.store, place)
         except NotFoundError:
             return False
         return True
 
-    def _record_choice(self, choice: LocalPoint | Place | None, connection: Connection | None) -> None:
+    def _record_choice(
+        self, choice: LocalPoint | Place | None, connection: Connection | None, *, explicit: bool
+    ) -> None:
         point = choice if isinstance(choice, LocalPoint) else None
         place = choice if isinstance(choice, Place) else None
-        if point is not None and point.attempt is not None:
-            place = Place(self.run.name, point.attempt, point.step)
-        if connection is not None and not (point is not None and place is None):
-            try:
-                self.record(connection, place, point, explicit=False)
-            except UnavailableError as error:
-                _log.warning("the launch is recorded later, by the agent: %s", error)
-            else:
+        try:
+            if connection is not None:
+                if point is not None:
+                    place = place_of(connection, self.run, point)
+                self.record(connection, place, point, explicit=explicit)
                 return
+        except UnavailableError as error:
+            _log.warning("the launch is recorded later, by the agent: %s", error)
         source = "" if choice is None else ("ring" if point is not None else "archive")
         ring = None if point is None else (point.launch, point.step)
-        record_resume(self.run, self.launch.ordinal, place, False, source, ring)
+        record_resume(self.run, self.launch.ordinal, place, explicit, source, ring)
+
+    def _has_not_begun(self) -> bool:
+        if read_resume(self.run, self.launch.ordinal) is not None:
+            return False
+        return not any(share.launch == self.launch.ordinal for share in scan(self.run))
+
+    def _connection_if_any(self) -> Connection | None:
+        try:
+            return self.connect()
+        except UnavailableError:
+            return None
+
+    def _place_of(self, point: LocalPoint) -> Place | None:
+        connection = self._connection_if_any()
+        return None if connection is None else place_of(connection, self.run, point)
 
     def _resume_together(self) -> Restored | None:
         """Several writers without `agree`: the archive's answer, written into the launch's record by whoever is first."""
@@ -278,3 +394,10 @@ class Resumer:
             path = join(self._folder(), entry.name)
             if path != kept and entry.kind is Kind.DIRECTORY and not entry.name.startswith("."):
                 durable.remove_tree(fs, path)
+
+
+def place_of(connection: Connection, run: RunStaging, point: LocalPoint) -> Place | None:
+    """Where a checkpoint of the ring stands, or will stand, in the archive; its launch is numbered if need be."""
+    return resume_place(
+        connection, run, Resume(None, explicit=False, source="ring", from_ring=(point.launch, point.step))
+    )

@@ -51,7 +51,7 @@ def restore_from_ring(
     selection: Selection,
     settings: TransferSettings,
 ) -> Restored:
-    """Copy a checkpoint of the ring, or the wanted part of it, into a folder; never by hard link, for the ring is written to.
+    """Copy a checkpoint of the ring, or the wanted part of it, into a folder; never by hard link.
 
     Raises:
         IntegrityError: If a byte of it changed.

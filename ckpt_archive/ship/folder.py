@@ -60,8 +60,8 @@ def survey(fs: FileSystem, root: str) -> Folder:
 
     Raises:
         NotFoundError: If there is no such folder.
-        InvalidInputError: If it holds something that is neither file nor folder, a name that could not be restored, or can not
-            be read.
+        InvalidInputError: If it holds something that is neither file nor folder, a name that could not be restored, or can
+            not be read.
     """
     stats: dict[str, FileStat] = {}
     try:

@@ -1,18 +1,21 @@
 """Archive one folder now: read in place, no staging, no agent.
 
-Pushing the same step again is the same attempt, so it is a repetition and not a second checkpoint: what is there is found, and
-only what is missing is sent. Other content under the same step is a conflict, found before any byte is sent.
+Pushing the same step again is the same attempt, so it is a repetition and not a second checkpoint: what is there is found,
+and only what is missing is sent. Other content under the same step is a conflict, found before any byte is sent.
 """
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ckpt_archive.commit.committing import Awaiting, Committed, finish_commits, try_commit
 from ckpt_archive.commit.connection import Connection
 from ckpt_archive.commit.contribute import contribute, stored_receipt
-from ckpt_archive.commit.launch import Launch, LaunchRequest, Resumption, open_launch
+from ckpt_archive.commit.launch import Launch, LaunchRequest, Resumption, open_launch, push_key
+from ckpt_archive.commit.receipt import Receipt
+from ckpt_archive.commit.receipts import require_same
 from ckpt_archive.contribution import Contribution
-from ckpt_archive.errors import ConflictError, IntegrityError, InvalidInputError
+from ckpt_archive.errors import CkptArchiveError, IntegrityError, InvalidInputError
 from ckpt_archive.machine import Machine
 from ckpt_archive.names import check_rank, check_run_name, check_step
 from ckpt_archive.place import Place
@@ -22,6 +25,8 @@ from ckpt_archive.ship.folder import Folder, explain_change, refuse_empty, surve
 from ckpt_archive.strictjson import Json
 from ckpt_archive.transfer.digesting import digest_share
 from ckpt_archive.transfer.plan import plan_objects
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +120,11 @@ def push(
     folder = survey(machine.fs, request.directory)
     refuse_empty(folder, request.writers)
     launch = _open_attempt(machine, connection, request)
-    finish_commits(connection.store, machine.executor, connection.archive_id, request.run, launch.attempt)
+    for dead, outcome in finish_commits(
+        connection.store, machine.executor, connection.archive_id, request.run, launch.attempt
+    ):
+        if isinstance(outcome, CkptArchiveError) and dead.step != request.step:
+            _log.warning("%s is still uncommitted: %s", dead, outcome)
     place = Place(request.run, launch.attempt, request.step)
     share = _digest(machine, connection, folder, progress)
     contribution = Contribution(
@@ -128,7 +137,8 @@ def push(
     )
     stored = stored_receipt(connection.store, place, request.rank)
     if stored is not None:
-        _same_or_conflict(stored.receipt.share, share, place, request.rank)
+        ours = Receipt(connection.archive_id, place.run, place.attempt, place.step, request.rank, contribution, share)
+        require_same(stored.receipt, ours)
     uploaded = contribute(
         connection.store,
         machine.executor,
@@ -174,7 +184,7 @@ def push(
 
 def _open_attempt(machine: Machine, connection: Connection, request: PushRequest) -> Launch:
     labels: dict[str, Json] = dict(request.labels)
-    key = f"push:{request.run}" + (f":{request.launch_key}" if request.launch_key else "")
+    key = push_key(request.run) + (f":{request.launch_key}" if request.launch_key else "")
     return open_launch(
         connection.store,
         LaunchRequest(
@@ -202,15 +212,3 @@ def _digest(machine: Machine, connection: Connection, folder: Folder, progress: 
         )
     except IntegrityError as error:
         raise explain_change(error, folder) from error
-
-
-def _same_or_conflict(stored: Share, ours: Share, place: Place, rank: int) -> None:
-    if stored.identity() == ours.identity():
-        return
-    before = {path: (size, sha256) for path, size, sha256 in stored.identity()}
-    now = {path: (size, sha256) for path, size, sha256 in ours.identity()}
-    path = min(path for path in before.keys() | now.keys() if before.get(path) != now.get(path))
-    raise ConflictError(
-        f"{place}, rank {rank}, is archived with other content: {path!r} differs",
-        hint="The first one stays. Push it as another step, or begin a new attempt with --new-attempt.",
-    )

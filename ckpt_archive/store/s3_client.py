@@ -142,8 +142,8 @@ def converted(error: BaseException, request: Request) -> errors.CkptArchiveError
             f"{what}: {_sentence(error)}",
             hint="Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or give this machine a role.",
         )
-    if isinstance(error, sdk.SSLError):
-        return errors.UnavailableError(
+    if isinstance(error, sdk.SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(error):
+        return errors.DeniedError(
             f"{what}: {_sentence(error)}",
             hint="If the server's certificate is your own authority's, name that in AWS_CA_BUNDLE.",
         )
