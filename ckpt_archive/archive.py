@@ -86,7 +86,7 @@ class Archive:
             address,
             machine,
             lambda patience: compose.connect(address, machine, settings, patience),
-            compose.start_agent,
+            compose.spawner(machine).start,
             environment,
             settings,
         )

@@ -1,12 +1,13 @@
 """The one place where parts are chosen and wired together."""
 
+import os
 import socket
 import uuid
 
 from ckpt_archive.agent.daemon import Daemon
 from ckpt_archive.agent.node import Agent
 from ckpt_archive.agent.settings import AgentSettings
-from ckpt_archive.agent.spawn import start_agent
+from ckpt_archive.agent.spawn import Spawner
 from ckpt_archive.clock import SystemClock
 from ckpt_archive.commit.archive_record import create_archive, open_archive
 from ckpt_archive.commit.connection import Connection
@@ -26,7 +27,7 @@ from ckpt_archive.store.s3_connection import Connection as S3Connection
 from ckpt_archive.transfer.bandwidth import Limiter
 from ckpt_archive.transfer.settings import TransferSettings
 
-__all__ = ["agent_at", "connect", "connection_of", "create", "probe_store", "start_agent", "store_at", "system_machine"]
+__all__ = ["agent_at", "connect", "connection_of", "create", "probe_store", "spawner", "store_at", "system_machine"]
 
 
 def system_machine() -> Machine:
@@ -124,7 +125,12 @@ def agent_at(
         settings,
         progress,
     )
-    return Daemon(machine, agent, settings)
+    return Daemon(machine, agent, settings, os.getpid())
+
+
+def spawner(machine: Machine) -> Spawner:
+    """Starts agents on this machine."""
+    return Spawner(machine)
 
 
 def probe_store(url: str, machine: Machine) -> ProbeReport:

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -48,10 +47,12 @@ class Daemon:
         machine: The machine it runs on.
         agent: What it runs.
         settings: How it works.
+        pid: This process, for people.
     """
 
-    def __init__(self, machine: Machine, agent: Agent, settings: AgentSettings) -> None:
+    def __init__(self, machine: Machine, agent: Agent, settings: AgentSettings, pid: int = 0) -> None:
         self._machine = machine
+        self._pid = pid
         self._agent = agent
         self._staging = agent.staging
         self._settings = settings
@@ -127,7 +128,7 @@ class Daemon:
             return
         status = AgentStatus(
             self._machine.clock.now(),
-            os.getpid(),
+            self._pid,
             PROTOCOL,
             len(done.pending),
             oldest,

@@ -1,56 +1,59 @@
 """Starts the agent of a staging directory as a process of its own, which outlives the trainer where the platform lets it."""
 
-import contextlib
-import fcntl
 import logging
-import os
 import subprocess
 import sys
+from dataclasses import dataclass, field
 
-from ckpt_archive.clock import SystemClock
+from ckpt_archive.disk.protocol import LockMode, join
+from ckpt_archive.local.staging import Staging
+from ckpt_archive.machine import Machine
 
 _log = logging.getLogger(__name__)
 
-_CLOCK = SystemClock()
+# An agent that ends at once would end at once again: it is not started with every save.
 _RESTART_SECONDS = 10.0
 
-_started: dict[str, tuple["subprocess.Popen[bytes]", float]] = {}
 
-
-def start_agent(staging: str) -> None:
-    """Start an agent unless one works there; never raises, for nothing of the training depends on it.
+@dataclass(slots=True)
+class Spawner:
+    """Starts agents, one per staging directory.
 
     Args:
-        staging: The staging directory.
+        machine: The machine they run on.
     """
-    before = _started.get(staging)
-    if before is not None and (before[0].poll() is None or _CLOCK.monotonic() - before[1] < _RESTART_SECONDS):
-        return
-    try:
-        if _is_held(os.path.join(staging, "agent.lock")):
+
+    machine: Machine
+    _started: dict[str, tuple["subprocess.Popen[bytes]", float]] = field(default_factory=dict)
+
+    def start(self, staging: str) -> None:
+        """Start an agent unless one works there; never raises, for nothing of the training depends on it.
+
+        Args:
+            staging: The staging directory.
+        """
+        now_seconds = self.machine.clock.monotonic()
+        before = self._started.get(staging)
+        if before is not None and (before[0].poll() is None or now_seconds - before[1] < _RESTART_SECONDS):
             return
-        _started[staging] = (_start(staging), _CLOCK.monotonic())
-    except OSError as error:
-        _log.warning(
-            "the uploader could not be started: %s. Start it yourself: ckpt-archive agent --staging %s", error, staging
-        )
-
-
-def _is_held(lock: str) -> bool:
-    with contextlib.suppress(FileNotFoundError):
-        descriptor = os.open(lock, os.O_RDWR | os.O_CLOEXEC)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        finally:
-            os.close(descriptor)
-    return False
+            held = self.machine.fs.try_lock(Staging(self.machine, staging).agent_lock, LockMode.SHARED)
+            if held is None:
+                return
+            with held:
+                pass
+            self._started[staging] = (_start(staging), now_seconds)
+        except OSError as error:
+            _log.warning(
+                "the uploader could not be started: %s. Start it yourself: ckpt-archive agent --staging %s",
+                error,
+                staging,
+            )
 
 
 def _start(staging: str) -> "subprocess.Popen[bytes]":
-    with open(os.path.join(staging, "agent.log"), "ab") as log:
-        return subprocess.Popen(  # noqa: S603
+    with open(join(staging, "agent.log"), "ab") as log:
+        return subprocess.Popen(  # noqa: S603 (our own interpreter and module)
             [sys.executable, "-m", "ckpt_archive", "agent", "--staging", staging, "--until-idle"],
             stdin=subprocess.DEVNULL,
             stdout=log,

@@ -127,10 +127,12 @@ def begin_launch(
         policy=policy,
     )
     with converting(f"no launch can be begun in {run.launches}"):
-        known = find_launch(run, launch_key)
+        # In this order: a launch of this key that is not found below it is met on the way up from it, or not yet begun.
+        first_free = _first_free(run)
+        known = _find_below(run, first_free, launch_key)
         if known is not None:
             return _join(run, known, wanted)
-        for ordinal in range(_first_free(run), MAX_ATTEMPT + 1):
+        for ordinal in range(first_free, MAX_ATTEMPT + 1):
             live = _try_ordinal(run, replace(wanted, ordinal=ordinal))
             if live is not None:
                 return live
@@ -156,13 +158,13 @@ def peek_launches(run: RunStaging) -> list[LocalLaunch]:
 
 
 def find_launch(run: RunStaging, launch_key: str) -> LocalLaunch | None:
-    """The newest launch of that key, if there is one."""
-    # By number and not by listing alone: a record made while the folder is being listed may be missing from the list.
-    for ordinal in range(max(_ordinals(run, (_RECORD,)), default=-1), -1, -1):
-        launch = _read_launch(run, ordinal)
-        if launch is not None and launch.launch_key == launch_key:
-            return launch
-    return None
+    """The newest launch of that key, if there is one.
+
+    Raises:
+        UnavailableError: If the disk does not answer.
+    """
+    with converting(f"the launches in {run.launches} can not be read"):
+        return _find_below(run, max(_ordinals(run, (_RECORD,)), default=-1) + 1, launch_key)
 
 
 def has_ended(run: RunStaging, ordinal: int) -> bool:
@@ -273,6 +275,15 @@ def _try_ordinal(run: RunStaging, wanted: LocalLaunch) -> LiveLaunch | None:
         held.close()
         raise
     return LiveLaunch(launch, held)
+
+
+def _find_below(run: RunStaging, end: int, launch_key: str) -> LocalLaunch | None:
+    # By number and not by listing: a record made while the folder is being listed may be missing from the list.
+    for ordinal in range(end - 1, -1, -1):
+        launch = _read_launch(run, ordinal)
+        if launch is not None and launch.launch_key == launch_key:
+            return launch
+    return None
 
 
 def _check_same(known: LocalLaunch, wanted: LocalLaunch) -> None:

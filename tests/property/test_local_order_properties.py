@@ -60,24 +60,21 @@ def test_what_must_stay_stays(shares: list[Held], keep: int) -> None:
     assert not set(gone) & {share.group for share in shares if share.is_pinned}
     assert not gone or len(complete) >= keep
     assert len(set(gone)) == len(gone)
-    # The newest save of every writer in the newest launch stays where no complete checkpoint is newer.
-    assert complete[:1] == [] or complete[0] not in gone
 
 
 @given(rings(), st.integers(1, 4))
 def test_evicting_is_done_after_once(shares: list[Held], keep: int) -> None:
     gone = set(evictable(shares, keep))
     rest = [share for share in shares if share.group not in gone]
-    assert complete_groups(rest, keep)[:keep] == complete_groups(shares, keep)[:keep] or not gone
+    assert set(complete_groups(shares, keep)[:keep]) <= {share.group for share in rest}
     assert evictable(rest, keep) == []
 
 
-@given(rings(), st.integers(1, 4), st.randoms())
-def test_the_order_in_which_shares_are_found_does_not_matter(shares: list[Held], keep: int, random: object) -> None:
+@given(rings(), st.integers(1, 4))
+def test_the_order_in_which_shares_are_found_does_not_matter(shares: list[Held], keep: int) -> None:
     other = sorted(shares, key=lambda share: (share.rank, share.step))
     assert evictable(shares, keep) == evictable(other, keep)
     assert thin(shares) == thin(other)
-    assert random is not None
 
 
 @given(rings())
@@ -89,8 +86,17 @@ def test_thinning_gives_up_only_what_waits_and_never_the_newest(shares: list[Hel
     assert not pinned or pinned - set(order)
 
 
-@given(rings(), st.integers(1, 8))
-def test_agents_that_give_up_different_numbers_still_agree(shares: list[Held], count: int) -> None:
-    """Who gives up more gives up all that the other does: what is left to commit is the smaller set, not the empty one."""
-    order = thin(shares)
-    assert set(order[:count]) <= set(order[: count + 1])
+@given(st.lists(st.integers(1, 60), unique=True, min_size=2), st.integers(0, 40))
+def test_nodes_that_see_different_backlogs_give_up_in_the_same_order(ordinals: list[int], missing: int) -> None:
+    """A node that lacks one promotion keeps the others in the order of its peers."""
+
+    def order(present: list[int]) -> list[int]:
+        shares = []
+        for ordinal in sorted(present):
+            seal = Seal("r", 0, ordinal * 10, 0, ordinal, Contribution("k", 2, NOW), ())
+            shares.append(Held(0, ordinal * 10, 0, seal, True, False, ordinal))
+        return [step // 10 for _, step in thin(shares)]
+
+    newest = max(ordinals)
+    left = [ordinal for ordinal in ordinals if ordinal != missing or ordinal == newest]
+    assert order(left) == [ordinal for ordinal in order(ordinals) if ordinal in left]
