@@ -1,19 +1,17 @@
 """The archive as its users see it. Delegates; decides nothing."""
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ckpt_archive.errors import InvalidInputError, NotFoundError
-from ckpt_archive.names import check_run_name, check_step
+from ckpt_archive.errors import InvalidInputError
 from ckpt_archive.patience import Patience
 from ckpt_archive.place import Place
 from ckpt_archive.progress import Progress
 from ckpt_archive.promotion import Every
 from ckpt_archive.settings import Environment
 from ckpt_archive.transfer.settings import TransferSettings
-from ckpt_archive.views import CheckpointDetails, CheckpointInfo, FileInfo, RunSummary
+from ckpt_archive.views import CheckpointDetails, CheckpointInfo, RunSummary
 
 if TYPE_CHECKING:
     from ckpt_archive.audit.doctor import DoctorFinding
@@ -203,18 +201,9 @@ class Archive:
 
     def runs(self) -> list[RunSummary]:
         """Every run, sorted by name, with the checkpoint that `latest` answers."""
-        from ckpt_archive.commit import catalog, latest
+        from ckpt_archive.audit import listing
 
-        store = self.connection.store
-        return [self._summary(run, latest.latest(store, run)) for run in sorted(catalog.runs(store))]
-
-    def _summary(self, run: str, head: Place | None) -> RunSummary:
-        from ckpt_archive.commit import catalog
-
-        if head is None:
-            return RunSummary(run, None, None, None, None)
-        loaded = catalog.load_manifest(self.connection.store, head)
-        return RunSummary(run, head.attempt, head.step, loaded.committed_at, loaded.manifest.size_bytes)
+        return listing.runs(self._machine, self.connection)
 
     def checkpoints(self, run: str, *, attempt: int | None = None) -> list[CheckpointInfo]:
         """The committed checkpoints of a run, newest attempt and step first.
@@ -222,37 +211,9 @@ class Archive:
         Raises:
             NotFoundError: If the run has none.
         """
-        from ckpt_archive.commit import catalog
-        from ckpt_archive.transfer.flow import flow
+        from ckpt_archive.audit import listing
 
-        check_run_name(run)
-        places = list(catalog.places(self.connection.store, run, attempt))
-        if not places:
-            raise NotFoundError(
-                f"the run {run!r} has no committed checkpoint", hint="`ckpt-archive ls` lists the runs."
-            )
-        limit = self._settings.parts_in_flight
-        infos = list(flow(self._machine.executor, deque(places), self._info, limit=limit))
-        return sorted(infos, key=lambda info: (info.attempt, info.step), reverse=True)
-
-    def _info(self, place: Place) -> CheckpointInfo:
-        from ckpt_archive.commit import catalog
-
-        loaded = catalog.load_manifest(self.connection.store, place)
-        manifest = loaded.manifest
-        return CheckpointInfo(
-            run=place.run,
-            attempt=place.attempt,
-            step=place.step,
-            committed_at=loaded.committed_at,
-            staged_at=manifest.staged_at,
-            writers=manifest.writers,
-            files=manifest.files,
-            size_bytes=manifest.size_bytes,
-            metrics=manifest.metrics,
-            labels=manifest.labels,
-            manifest_sha256=loaded.sha256,
-        )
+        return listing.checkpoints(self._machine, self.connection, run, attempt)
 
     def show(self, run: str, step: int, *, attempt: int | None = None) -> CheckpointDetails:
         """All there is to know about a checkpoint, every record compared with the digest that names it.
@@ -261,29 +222,9 @@ class Archive:
             NotFoundError: If it is not committed.
             IntegrityError: If one of its records is not what was archived.
         """
-        from ckpt_archive import strictjson
-        from ckpt_archive.commit import catalog, layout
+        from ckpt_archive.audit import listing
 
-        place = self.find(run, step, attempt=attempt)
-        loaded = catalog.load_manifest(self.connection.store, place)
-        receipts = catalog.load_receipts(self.connection.store, self._machine.executor, loaded.manifest)
-        files = []
-        for receipt in receipts:
-            for file in receipt.share.files:
-                key = ""
-                if file.object_index is not None:
-                    sha256 = receipt.share.objects[file.object_index].sha256
-                    key = layout.data_object(run, place.attempt, place.step, receipt.rank, sha256)
-                files.append(FileInfo(file.path, file.size_bytes, file.sha256, receipt.rank, key, file.offset))
-        return CheckpointDetails(
-            info=self._info(place),
-            manifest=strictjson.decode(loaded.manifest.encode(), "the manifest"),
-            files=tuple(sorted(files, key=lambda file: (file.path, file.rank))),
-            receipts=tuple(
-                (item.rank, layout.receipt(run, place.attempt, place.step, item.rank), item.sha256)
-                for item in loaded.manifest.receipts
-            ),
-        )
+        return listing.show(self._machine, self.connection, self.find(run, step, attempt=attempt))
 
     def find(self, run: str, step: int | str | None = None, *, attempt: int | None = None) -> Place:
         """Where a checkpoint stands.
@@ -296,24 +237,9 @@ class Archive:
         Raises:
             NotFoundError: If there is none.
         """
-        from ckpt_archive.commit import catalog, latest
+        from ckpt_archive.audit import listing
 
-        check_run_name(run)
-        if isinstance(step, int):
-            return catalog.find(self.connection.store, run, check_step(step), attempt)
-        if step not in (None, "latest", "latest-archived"):
-            raise InvalidInputError(
-                f"the step {step!r} is not allowed", hint='Give a number, "latest" or "latest-archived".'
-            )
-        if attempt is not None:
-            head = next(iter(catalog.places(self.connection.store, run, attempt)), None)
-        else:
-            head = latest.latest(self.connection.store, run)
-        if head is None:
-            raise NotFoundError(
-                f"the run {run!r} has no committed checkpoint", hint="`ckpt-archive ls` lists the runs."
-            )
-        return head
+        return listing.find(self.connection.store, run, step, attempt)
 
     def push(
         self,
@@ -336,6 +262,7 @@ class Archive:
             ConflictError: If other content is archived as this step, or the folder changes meanwhile.
             UnavailableError: If the store does not answer.
         """
+        from ckpt_archive.checkpoint import plain_metrics
         from ckpt_archive.ship.push import PushRequest, push
 
         request = PushRequest(
@@ -346,8 +273,8 @@ class Archive:
             writers=writers,
             launch_key=self._environment.launch_key or "",
             new_attempt=new_attempt,
-            metrics=dict(metrics or {}),
-            labels=dict(labels or {}),
+            metrics=plain_metrics(metrics),
+            labels={str(name): str(text) for name, text in (labels or {}).items()},
         )
         return push(self._machine, self.connection, request, progress)
 
@@ -360,6 +287,7 @@ class Archive:
         attempt: int | None = None,
         include: str | Iterable[str] = (),
         rank: int | None = None,
+        staging: str | Path | None = None,
         fallback: bool = False,
         exact_folder: bool = False,
         progress: Progress | None = None,
@@ -374,6 +302,7 @@ class Archive:
             attempt: Which attempt; by default the newest one that has the step.
             include: Shell patterns of the files wanted; all by default.
             rank: Only this writer's files.
+            staging: A staging folder of this node, whose ring is used where it holds all that is wanted.
             fallback: If the checkpoint is damaged, take the next older one that is not, and say so.
             exact_folder: See `to`.
             progress: Told how far it is.
@@ -385,18 +314,42 @@ class Archive:
             CapacityError: If there is no room.
             UnavailableError: If the store does not answer.
         """
+        from ckpt_archive.commit.latest import standing
+        from ckpt_archive.local.staging import Staging
         from ckpt_archive.restore.archived import restore_archived, restore_newest_good
+        from ckpt_archive.restore.nearby import restore_nearby
         from ckpt_archive.restore.selection import Selection
 
-        place = self.find(run, step, attempt=attempt)
         folder = str(Path(to).absolute())
         selection = Selection.of(include, rank)
 
-        def path_of(chosen: Place) -> str:
-            return folder if exact_folder else f"{folder}/{chosen.run}-{chosen.attempt}-{chosen.step}{selection.suffix}"
+        def folder_of(attempt_name: object, step: int) -> str:
+            return folder if exact_folder else f"{folder}/{run}-{attempt_name}-{step}{selection.suffix}"
 
+        if staging is not None:
+            nearby = Staging(self._machine, str(Path(staging).absolute())).run(run)
+            found = restore_nearby(
+                self._machine,
+                nearby,
+                lambda: standing(self.quick_connection().store, run),
+                step,
+                attempt,
+                folder_of,
+                selection,
+                self._settings,
+            )
+            if found is not None:
+                return found
+        place = self.find(run, step, attempt=attempt)
         restore = restore_newest_good if fallback else restore_archived
-        return restore(self._machine, self.connection, place, path_of, selection, progress)
+        return restore(
+            self._machine,
+            self.connection,
+            place,
+            lambda chosen: folder_of(chosen.attempt, chosen.step),
+            selection,
+            progress,
+        )
 
     def verify(
         self,
@@ -410,28 +363,22 @@ class Archive:
         """Check what is archived: records and sizes, or with `deep` every byte.
 
         Raises:
+            InvalidInputError: If a step or attempt is given and no run.
             NotFoundError: If the run or step is not committed.
             UnavailableError: If the store does not answer.
         """
+        from ckpt_archive.audit import listing
         from ckpt_archive.audit.verify import verify
 
-        return verify(self._machine, self.connection, self._places(run, step, attempt), deep=deep, progress=progress)
-
-    def _places(self, run: str | None, step: int | None, attempt: int | None) -> Iterator[Place]:
-        from ckpt_archive.commit import catalog
-
+        if run is None and (step is not None or attempt is not None):
+            raise InvalidInputError("a step or attempt of which run?", hint="Name the run.")
+        store = self.connection.store
+        places: Iterable[Place]
         if run is None:
-            for name in sorted(catalog.runs(self.connection.store)):
-                yield from catalog.places(self.connection.store, name, attempt)
-        elif step is not None:
-            yield self.find(run, step, attempt=attempt)
+            places = listing.all_places(store)
         else:
-            places = list(catalog.places(self.connection.store, check_run_name(run), attempt))
-            if not places:
-                raise NotFoundError(
-                    f"the run {run!r} has no committed checkpoint", hint="`ckpt-archive ls` lists the runs."
-                )
-            yield from places
+            places = listing.places(store, run, attempt) if step is None else [self.find(run, step, attempt=attempt)]
+        return verify(self._machine, self.connection, places, deep=deep, progress=progress)
 
     def probe(self) -> "ProbeReport":
         """What the store can and can not do, tried out on scratch keys."""

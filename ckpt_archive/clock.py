@@ -4,6 +4,8 @@ import time
 from datetime import UTC, datetime
 from typing import Protocol
 
+_TEXT_LENGTH = len("2026-03-01T12:00:00.000000Z")
+
 
 class Clock(Protocol):
     """Time as the rest of the code sees it."""
@@ -48,4 +50,8 @@ def from_text(text: str) -> datetime:
     Raises:
         ValueError: If the text is not in exactly that form.
     """
-    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
+    # Compared, because `strptime` is lenient: it takes single digits, short fractions and the digits of other scripts.
+    moment = datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC) if len(text) == _TEXT_LENGTH else None
+    if moment is None or to_text(moment) != text:
+        raise ValueError(f"{text[:40]!r} is not of the form 2026-03-01T12:00:00.000000Z")
+    return moment

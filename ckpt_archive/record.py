@@ -14,8 +14,21 @@ VERSION = 1
 
 
 def encode(kind: str, members: Mapping[str, Json], unknown: Mapping[str, Json]) -> bytes:
-    """The canonical bytes of a record of this `kind`; `unknown` are members of a newer writer, kept as they were."""
-    return strictjson.encode({**unknown, **members, "format": f"ckpt-archive/{kind}", "version": VERSION})
+    """The canonical bytes of a record of this `kind`; `unknown` are members of a newer writer, kept as they were.
+
+    Raises:
+        InvalidInputError: If something in it could not be read back.
+    """
+    value = {**unknown, **members, "format": f"ckpt-archive/{kind}", "version": VERSION}
+    try:
+        strictjson.check(value)
+        return strictjson.encode(value)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise InvalidInputError(
+            f"a {kind} can not be recorded: {error}",
+            hint=f"Labels, metrics, sources and lineage are JSON values: texts, finite numbers, lists and mappings, nested "
+            f"less than {strictjson.MAX_DEPTH} deep.",
+        ) from error
 
 
 def decode(kind: str, data: bytes, what: str) -> Fields:
@@ -33,10 +46,10 @@ def decode(kind: str, data: bytes, what: str) -> Fields:
     fields = Fields(strictjson.decode(data, what), what)
     if fields.text("format") != f"ckpt-archive/{kind}":
         raise IntegrityError(f"{what} is not a {kind}", hint="Another kind of file stands under this name.")
+    version = fields.number("version")
     required = fields.items("requires") if fields.has("requires") else []
-    if fields.number("version") != VERSION or required:
-        raise InvalidInputError(
-            f"{what} is of format version {fields.number('version')} and requires {required or 'nothing else'}",
-            hint=f"This release reads version {VERSION}: upgrade ckpt-archive.",
-        )
+    if version != VERSION:
+        fields.refuse_newer(f"it is of format version {version}, and this release reads {VERSION}")
+    if required:
+        fields.refuse_newer(f"it requires that {strictjson.brief(required)} is understood")
     return fields

@@ -5,13 +5,19 @@ One writer contributes files; small ones lie together in one packed object, ever
 what is sent, and what must come back.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from ckpt_archive.digest import crc32c_from_hex, crc32c_hex
+from ckpt_archive.errors import InvalidInputError
 from ckpt_archive.names import check_file_path, check_file_tree, check_sha256
-from ckpt_archive.strictjson import Fields, Json
+from ckpt_archive.strictjson import NOTHING, Fields, Json
 
 MAX_FILES = 2_000_000
+
+
+def _nothing() -> Mapping[str, Json]:
+    return NOTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +29,14 @@ class DataObject:
         size_bytes: Length, at least 1.
         part_size_bytes: All parts but the last have this size.
         part_crc32c: CRC32C of each part, in order.
+        unknown: Members written by a newer release; they are no part of what is compared.
     """
 
     sha256: str
     size_bytes: int
     part_size_bytes: int
     part_crc32c: tuple[int, ...]
+    unknown: Mapping[str, Json] = field(default_factory=_nothing, compare=False)
 
     def part_range(self, number: int) -> tuple[int, int]:
         """(offset, length) in bytes of part `number`, counted from 1."""
@@ -47,6 +55,7 @@ class FileEntry:
         object_index: Which object of the share holds it; None for an empty file.
         offset: Where it begins in that object.
         crc32c: CRC32C of each run of the object's `part_size_bytes` of the file's own bytes, the last one shorter.
+        unknown: Members written by a newer release; they are no part of what is compared.
     """
 
     path: str
@@ -55,6 +64,7 @@ class FileEntry:
     object_index: int | None
     offset: int
     crc32c: tuple[int, ...]
+    unknown: Mapping[str, Json] = field(default_factory=_nothing, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +96,7 @@ class Share:
 
         Raises:
             IntegrityError: If a path, digest, size or range is not possible.
+            InvalidInputError: If a file's bytes lie where, or as, only a newer release knows.
         """
         objects = tuple(_object_from_json(item) for item in fields.objects("objects"))
         files = tuple(_file_from_json(item, objects) for item in fields.objects("files"))
@@ -94,12 +105,16 @@ class Share:
         paths = [file.path for file in files]
         if paths != sorted(paths):
             fields.refuse("its files are not in the order of their paths")
-        check_file_tree(paths)
+        try:
+            check_file_tree(paths)
+        except InvalidInputError as error:
+            fields.refuse(error.message)
         return cls(files, objects)
 
 
 def _object_to_json(item: DataObject) -> Json:
     return {
+        **item.unknown,
         "sha256": item.sha256,
         "size": item.size_bytes,
         "part_size": item.part_size_bytes,
@@ -108,11 +123,13 @@ def _object_to_json(item: DataObject) -> Json:
 
 
 def _object_from_json(fields: Fields) -> DataObject:
+    _check_reserved(fields)
     item = DataObject(
         sha256=fields.text("sha256", check_sha256),
         size_bytes=fields.number("size"),
         part_size_bytes=fields.number("part_size"),
         part_crc32c=_crcs_from_json(fields),
+        unknown=fields.rest(),
     )
     if item.size_bytes == 0 or item.part_size_bytes == 0:
         fields.refuse("an object and its parts have at least one byte")
@@ -122,7 +139,7 @@ def _object_from_json(fields: Fields) -> DataObject:
 
 
 def _file_to_json(file: FileEntry) -> Json:
-    members: dict[str, Json] = {"path": file.path, "size": file.size_bytes, "sha256": file.sha256}
+    members: dict[str, Json] = {**file.unknown, "path": file.path, "size": file.size_bytes, "sha256": file.sha256}
     if file.object_index is not None:
         members |= {
             "object": file.object_index,
@@ -133,23 +150,47 @@ def _file_to_json(file: FileEntry) -> Json:
 
 
 def _file_from_json(fields: Fields, objects: tuple[DataObject, ...]) -> FileEntry:
+    _check_reserved(fields)
     path = fields.text("path", check_file_path)
     size = fields.number("size")
     sha256 = fields.text("sha256", check_sha256)
+    _check_stored(fields, size, sha256)
     if not fields.has("object"):
         if size:
             fields.refuse("only an empty file has no object")
-        return FileEntry(path, 0, sha256, None, 0, ())
+        return FileEntry(path, 0, sha256, None, 0, (), fields.rest())
     index = fields.number("object")
     if index >= len(objects):
         fields.refuse(f"there is no object {index}")
-    file = FileEntry(path, size, sha256, index, fields.number("offset"), _crcs_from_json(fields))
-    if size == 0 or file.offset + size > objects[index].size_bytes:
+    offset, crcs = fields.number("offset"), _crcs_from_json(fields)
+    file = FileEntry(path, size, sha256, index, offset, crcs, fields.rest())
+    if size == 0 or offset + size > objects[index].size_bytes:
         fields.refuse(f"its bytes do not lie within object {index}")
-    if len(file.crc32c) != -(-size // objects[index].part_size_bytes):
+    if len(crcs) != -(-size // objects[index].part_size_bytes):
         fields.refuse("the number of checksums does not fit the size")
     return file
 
 
+def _check_reserved(fields: Fields) -> None:
+    """Members that version 1 reserves and this release does not write: with them the bytes lie elsewhere, or otherwise.
+
+    Raises:
+        InvalidInputError: If reading on without understanding them would give other bytes than those meant.
+    """
+    if fields.peek("key") is not None:
+        fields.refuse_newer("its bytes lie under a key of their own")
+    if fields.peek("encoding") not in (None, "identity"):
+        fields.refuse_newer("its bytes are stored in an encoding")
+
+
+def _check_stored(fields: Fields, size_bytes: int, sha256: str) -> None:
+    """What is stored as it is has the same size and digest as stored."""
+    if fields.peek("stored_size") not in (None, size_bytes) or fields.peek("stored_sha256") not in (None, sha256):
+        fields.refuse("it is stored as it is, and yet with another size or digest")
+
+
 def _crcs_from_json(fields: Fields) -> tuple[int, ...]:
-    return tuple(crc32c_from_hex(text) for text in fields.items("crc32c"))
+    try:
+        return tuple(crc32c_from_hex(text) for text in fields.items("crc32c"))
+    except InvalidInputError as error:
+        fields.refuse(f"'crc32c': {error.message}")

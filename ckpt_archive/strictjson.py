@@ -17,6 +17,9 @@ from ckpt_archive.errors import IntegrityError, InvalidInputError
 Json = Any  # a JSON value: None, bool, int, float, str, list or dict with string keys
 T = TypeVar("T")
 
+NOTHING: Mapping[str, Json] = {}
+"""The unknown members of an object that has none: one value for all, as there may be a million of them."""
+
 MAX_RECORD_BYTES = 64 << 20
 MAX_DEPTH = 16
 
@@ -25,10 +28,20 @@ def encode(value: Json) -> bytes:
     """The canonical bytes of a record: UTF-8, keys sorted, no spaces, a final newline.
 
     Raises:
-        ValueError: If `value` holds NaN or an infinity.
+        ValueError: If `value` holds NaN, an infinity, or half of a surrogate pair.
+        TypeError: If it holds what JSON does not know.
     """
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"))
     return text.encode("utf-8") + b"\n"
+
+
+def check(value: Json) -> None:
+    """Check that `decode` would take what `encode` makes of a record.
+
+    Raises:
+        ValueError: If it is nested too deeply, or holds half of a surrogate pair or a name that is no text.
+    """
+    _check_value(value, MAX_DEPTH)
 
 
 def decode(data: bytes, what: str, *, limit_bytes: int = MAX_RECORD_BYTES) -> dict[str, Json]:
@@ -40,8 +53,8 @@ def decode(data: bytes, what: str, *, limit_bytes: int = MAX_RECORD_BYTES) -> di
         limit_bytes: Longer input is refused unread.
 
     Raises:
-        IntegrityError: If it is not exactly one JSON object, has duplicate keys, numbers that are not finite, lone
-            surrogates, more than 16 levels of nesting, or is too long.
+        IntegrityError: If it is not exactly one JSON object, has duplicate keys, numbers that are not finite, halves of
+            surrogate pairs, more than 16 levels of nesting, or is too long.
     """
     if len(data) > limit_bytes:
         _refuse(what, f"it has {len(data)} bytes, more than the {limit_bytes} that such a record may have")
@@ -49,28 +62,40 @@ def decode(data: bytes, what: str, *, limit_bytes: int = MAX_RECORD_BYTES) -> di
         value = json.loads(
             data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_not_finite, parse_float=_finite
         )
+        check(value)
     except RecursionError:
-        _refuse(what, f"it is nested deeper than {MAX_DEPTH} levels")
+        _refuse(what, _TOO_DEEP)
     except ValueError as error:
-        raise IntegrityError(f"{what} is not a valid record: {error}", hint=_HINT) from error
+        raise IntegrityError(f"{what} is not a valid record: {brief(error)}", hint=_HINT) from error
     if not isinstance(value, dict):
         _refuse(what, "it is not a JSON object")
-    _check_value(value, what, MAX_DEPTH)
     return value
 
 
 _HINT = "It was damaged or was not written by ckpt-archive."
+_TOO_DEEP = f"it is nested deeper than {MAX_DEPTH} levels"
+# What a record says is quoted in messages; two file names have room in them, megabytes have not.
+_QUOTED_CHARACTERS = 3_000
 
 
 def _refuse(what: str, problem: str) -> NoReturn:
-    raise IntegrityError(f"{what} is not a valid record: {problem}", hint=_HINT)
+    raise IntegrityError(f"{what} is not a valid record: {brief(problem)}", hint=_HINT)
+
+
+def brief(problem: object) -> str:
+    """As it may stand in a message."""
+    text = str(problem)
+    return text if len(text) <= _QUOTED_CHARACTERS else f"{text[:_QUOTED_CHARACTERS]}…"
 
 
 def _unique(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
     members = dict(pairs)
     if len(members) != len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"duplicate key {next(name for name in names if names.count(name) > 1)!r}")
+        seen: set[str] = set()
+        for name, _ in pairs:
+            if name in seen:
+                raise ValueError(f"duplicate key {name!r}")
+            seen.add(name)
     return members
 
 
@@ -81,27 +106,34 @@ def _not_finite(text: str) -> NoReturn:
 def _finite(text: str) -> float:
     number = float(text)
     if not math.isfinite(number):
-        raise ValueError(f"the number {text} is not finite")
+        _not_finite(text)
     return number
 
 
-def _check_value(value: Json, what: str, depth: int) -> None:
+def _check_value(value: Json, depth: int) -> None:
+    """Raise `ValueError` for a value that is nested too deeply, or holds a text or a name that can not be written."""
     if isinstance(value, str):
         if not value.isascii():
-            try:
-                value.encode("utf-8")
-            except UnicodeEncodeError:
-                _refuse(what, "a text holds half of a surrogate pair")
+            _check_text(value)
         return
-    if not isinstance(value, (dict, list)):
+    if not isinstance(value, (dict, list, tuple)):
         return
     if depth == 0:
-        _refuse(what, f"it is nested deeper than {MAX_DEPTH} levels")
+        raise ValueError(_TOO_DEEP)
     for item in value.values() if isinstance(value, dict) else value:
-        _check_value(item, what, depth - 1)
+        _check_value(item, depth - 1)
     if isinstance(value, dict):
         for name in value:
-            _check_value(name, what, depth - 1)
+            if not isinstance(name, str):
+                raise ValueError(f"the name {name!r} is not a text")  # noqa: TRY004 - the value is wrong, not its use
+            _check_text(name)
+
+
+def _check_text(text: str) -> None:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise ValueError("a text holds half of a surrogate pair") from error
 
 
 class Fields:
@@ -137,7 +169,9 @@ class Fields:
         try:
             return clock.from_text(text)
         except ValueError as error:
-            raise IntegrityError(f"{self._what}: {name!r}: {text!r} is not a time in UTC", hint=_HINT) from error
+            raise IntegrityError(
+                f"{self._what}: {name!r}: {brief(repr(text))} is not a time in UTC", hint=_HINT
+            ) from error
 
     def flag(self, name: str) -> bool:
         """The boolean `name`."""
@@ -166,11 +200,21 @@ class Fields:
 
     def rest(self) -> Mapping[str, Json]:
         """The members that nobody asked for: fields of a newer writer, to be kept as they are."""
+        if self._members.keys() <= self._read:
+            return NOTHING
         return {name: value for name, value in self._members.items() if name not in self._read}
+
+    def peek(self, name: str) -> Json:
+        """The member as it is, None if it is not there; unlike `has` this leaves it among the unknown ones."""
+        return self._members.get(name)
 
     def refuse(self, problem: str) -> NoReturn:
         """Raise `IntegrityError` for this object."""
         _refuse(self._what, problem)
+
+    def refuse_newer(self, problem: str) -> NoReturn:
+        """Raise `InvalidInputError` for an object that only a newer release can read."""
+        raise InvalidInputError(f"{self._what} needs a newer release: {problem}", hint="Upgrade ckpt-archive.")
 
     def _typed(self, name: str, kind: type) -> Json:
         if not self.has(name):
@@ -186,4 +230,4 @@ class Fields:
         try:
             return check(value)
         except (InvalidInputError, ValueError) as error:
-            raise IntegrityError(f"{self._what}: {name!r}: {error}", hint=_HINT) from error
+            raise IntegrityError(f"{self._what}: {name!r}: {brief(error)}", hint=_HINT) from error

@@ -1,21 +1,20 @@
 """The agent as a process: one per staging directory, held by a lock; it yields to a newer one, and may leave when idle."""
 
-import json
 import logging
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
+from ckpt_archive import record
 from ckpt_archive.agent.node import Agent, Pass
 from ckpt_archive.agent.settings import AgentSettings
 from ckpt_archive.disk import durable
 from ckpt_archive.disk.protocol import LockMode, join
-from ckpt_archive.errors import CkptArchiveError, ConflictError
+from ckpt_archive.errors import CkptArchiveError, ConflictError, IntegrityError, InvalidInputError
 from ckpt_archive.local.agent_status import AgentStatus, read_status, write_status
 from ckpt_archive.local.ring import SealedShare, scan
 from ckpt_archive.local.staging import Staging
 from ckpt_archive.machine import Machine
-from ckpt_archive.strictjson import encode
 
 _log = logging.getLogger(__name__)
 
@@ -149,7 +148,7 @@ class Daemon:
         if held is None:
             said = read_status(self._staging)
             if said is not None and said.protocol < PROTOCOL:
-                data = encode({"protocol": PROTOCOL})
+                data = record.encode("agent-handover", {"protocol": PROTOCOL}, {})
                 durable.replace(fs, join(self._staging.root, _HANDOVER), data, nonce=self._machine.nonce())
                 return fs.lock(self._staging.agent_lock, LockMode.EXCLUSIVE)
             who = f" (process {said.pid})" if said is not None and said.pid else ""
@@ -160,12 +159,15 @@ class Daemon:
         return held
 
     def _newer_wants_it(self) -> bool:
+        path = join(self._staging.root, _HANDOVER)
         try:
-            asked = json.loads(durable.read_small(self._machine.fs, join(self._staging.root, _HANDOVER)))
-            newer = asked.get("protocol", 0)
-        except (OSError, ValueError, AttributeError):
+            asked = record.decode("agent-handover", durable.read_small(self._machine.fs, path), path)
+            return asked.number("protocol") > PROTOCOL
+        except InvalidInputError:
+            # Only a newer release writes what we can not read.
+            return True
+        except (OSError, IntegrityError):
             return False
-        return isinstance(newer, int) and newer > PROTOCOL
 
 
 def pending(staging: Staging) -> list[SealedShare]:

@@ -3,21 +3,27 @@
 Costs one listing per thousand objects of data and receipts: it is asked by people, not by programs.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from ckpt_archive.commit import catalog, layout
 from ckpt_archive.commit.connection import Connection
-from ckpt_archive.commit.receipt import Receipt
-from ckpt_archive.errors import CkptArchiveError, DeniedError
+from ckpt_archive.commit.decision import Action, read_decision
+from ckpt_archive.commit.manifest import Manifest
+from ckpt_archive.commit.receipts import contributed_ranks, read_receipt
+from ckpt_archive.errors import ConflictError, IntegrityError, InvalidInputError, NotFoundError
 from ckpt_archive.machine import Machine
+from ckpt_archive.names import MAX_ATTEMPT, MAX_STEP, RUN_NAME
 from ckpt_archive.place import Place
 from ckpt_archive.store.protocol import Store, UploadInfo, list_all
 
 # Younger ones are more likely still at work than forgotten.
 _YOUNG = timedelta(hours=24)
-_MAX_RECORD_BYTES = 64 << 20
+_UNREADABLE = (IntegrityError, InvalidInputError, NotFoundError)
+_ATTEMPT = re.compile(f"[0-9]{{{len(str(MAX_ATTEMPT))}}}")
+_STEP = re.compile(f"[0-9]{{{len(str(MAX_STEP))}}}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,65 +44,108 @@ class DoctorFinding:
 
 
 def examine(machine: Machine, connection: Connection) -> tuple[DoctorFinding, ...]:
-    """Look for uncommitted checkpoints, orphaned data and forgotten uploads.
+    """Look for uncommitted checkpoints, orphaned data, forgotten uploads and what does not belong there.
 
     Raises:
         UnavailableError: If the store does not answer.
     """
     store = connection.store
     now = machine.clock.now()
-    findings: list[DoctorFinding] = []
-    committed: set[Place] = set()
-    for run in sorted(set(catalog.runs(store)) | set(_folders(store, "receipts/")) | set(_folders(store, "data/"))):
-        committed |= set(catalog.places(store, run))
-        findings += _examine_run(store, run, committed, now)
+    names = {name for kind in ("manifests", "receipts", "data") for name in _folders(store, f"{kind}/")}
+    runs = sorted(name for name in names if RUN_NAME.fullmatch(name))
+    findings = [_stranger(f"{name}/", "among the runs") for name in sorted(names.difference(runs))]
+    for run in runs:
+        findings += _examine_run(store, run, now)
     findings += _uploads(store, now)
     return tuple(findings)
 
 
-def _examine_run(store: Store, run: str, committed: set[Place], now: datetime) -> Iterator[DoctorFinding]:
-    receipts = _steps(store, "receipts", run)
-    for place in sorted(receipts - committed):
-        yield _uncommitted(store, place)
-    for place in sorted(_steps(store, "data", run) - receipts - committed):
-        objects = list_all(store, layout.data_folder(place.run, place.attempt, place.step))
-        size_bytes = sum(item.size_bytes for item in objects)
-        newest = max((item.modified for item in objects if item.modified is not None), default=now)
-        young = now - newest < _YOUNG
+def _examine_run(store: Store, run: str, now: datetime) -> Iterator[DoctorFinding]:
+    committed: set[Place] = set()
+    for key in catalog.manifest_keys(store, run):
+        try:
+            committed.add(Place(*layout.manifest_place(key)))
+        except IntegrityError:
+            yield _stranger(key, "among the manifests")
+    contributed = _steps(store, "receipts", run)
+    uncommitted = (contributed | _steps(store, "data", run)) - committed
+    given_up = {place for place in uncommitted if _is_given_up(store, place)}
+    for place in sorted(uncommitted & contributed - given_up):
+        yield from _uncommitted(store, place)
+    for place in sorted(uncommitted - contributed | given_up):
+        yield from _left_over(store, place, now, given_up=place in given_up)
+
+
+def _stranger(key: str, where: str) -> DoctorFinding:
+    return DoctorFinding(
+        "error" if where == "among the manifests" else "warning",
+        "not ours",
+        f"{key!r} lies {where} and was not written by ckpt-archive: whoever lists them may stumble over it",
+        "Move it elsewhere.",
+    )
+
+
+def _is_given_up(store: Store, place: Place) -> bool:
+    try:
+        decision = read_decision(store, place.run, place.attempt, place.step)
+    except _UNREADABLE:
+        return False
+    return decision is not None and decision.action is Action.GAP
+
+
+def _left_over(store: Store, place: Place, now: datetime, *, given_up: bool) -> Iterator[DoctorFinding]:
+    """Data that no checkpoint will ever name, unless somebody goes on with it."""
+    objects = list_all(store, layout.data_folder(place.run, place.attempt, place.step))
+    if not objects:
+        return
+    size_bytes = sum(item.size_bytes for item in objects)
+    newest = max((item.modified for item in objects if item.modified is not None), default=now)
+    young = now - newest < _YOUNG
+    what = f"{place}: {len(objects)} objects, {size_bytes} bytes, newest from {newest:%Y-%m-%d %H:%M} UTC, "
+    if given_up:
+        yield DoctorFinding("note", "given up", what + "of a checkpoint that was decided to be a gap")
+    else:
         yield DoctorFinding(
             "note" if young else "warning",
             "data without a receipt",
-            f"{place}: {len(objects)} objects, {size_bytes} bytes, newest from {newest:%Y-%m-%d %H:%M} UTC, "
-            + ("probably still being uploaded" if young else "left by a writer that never came back"),
+            what + ("probably still being uploaded" if young else "left by a writer that never came back"),
             f"ckpt-archive push DIR --run {place.run} --step {place.step}",
         )
 
 
-def _uncommitted(store: Store, place: Place) -> DoctorFinding:
+def _uncommitted(store: Store, place: Place) -> Iterator[DoctorFinding]:
     """Why a checkpoint with receipts has no manifest."""
-    objects = list_all(store, layout.receipts_folder(place.run, place.attempt, place.step))
-    ranks = {layout.receipt_rank(item.key) for item in objects}
-    stored = store.read(objects[0].key, limit_bytes=_MAX_RECORD_BYTES)
+    ranks = sorted(contributed_ranks(store, place))
+    if not ranks:
+        return
+    push = f"ckpt-archive push DIR --run {place.run} --step {place.step}"
     try:
-        receipt = Receipt.decode(stored.data, objects[0].key)
-    except CkptArchiveError as error:
-        return DoctorFinding("error", "unreadable receipt", f"{place}: {error.message}", "")
-    missing = sorted(set(range(receipt.contribution.writers)) - ranks)
-    if not missing:
-        return DoctorFinding(
+        receipt, data = read_receipt(store, place, ranks[0])
+        said = receipt.contribution
+        missing = sorted(set(range(said.writers)) - set(ranks))
+        if not missing:
+            Manifest.of([(receipt, data), *(read_receipt(store, place, rank) for rank in ranks[1:])])
+    except (ConflictError, InvalidInputError) as error:
+        yield DoctorFinding("error", "can not be committed", f"{place}: {error.message}", f"{push} --new-attempt")
+    except _UNREADABLE as error:
+        yield DoctorFinding("error", "unreadable receipt", f"{place}: {error.message}")
+    else:
+        if not missing:
+            yield DoctorFinding(
+                "warning",
+                "commit not finished",
+                f"{place}: all {said.writers} receipts are there, but no manifest",
+                push,
+            )
+            return
+        shown = ", ".join(map(str, missing[:10])) + (", …" if len(missing) > 10 else "")
+        yield DoctorFinding(
             "warning",
-            "commit not finished",
-            f"{place}: all {receipt.contribution.writers} receipts are there, but no manifest",
-            f"ckpt-archive push DIR --run {place.run} --step {place.step}",
+            "awaiting writers",
+            f"{place}: {'ranks' if len(missing) > 1 else 'rank'} {shown} of {said.writers} writers never arrived, since "
+            f"{said.staged_at:%Y-%m-%d %H:%M} UTC",
+            "ckpt-archive drain --staging DIR   (on the missing writers' nodes)",
         )
-    shown = ", ".join(map(str, missing[:10])) + (", …" if len(missing) > 10 else "")
-    return DoctorFinding(
-        "warning",
-        "awaiting writers",
-        f"{place}: rank {shown} of {receipt.contribution.writers} writers never arrived, since "
-        f"{receipt.contribution.staged_at:%Y-%m-%d %H:%M} UTC",
-        "ckpt-archive drain --staging DIR   (on the missing writers' nodes)",
-    )
 
 
 def _uploads(store: Store, now: datetime) -> Iterator[DoctorFinding]:
@@ -111,11 +160,6 @@ def _uploads(store: Store, now: datetime) -> Iterator[DoctorFinding]:
             f"{min(upload.key for upload in old)}; their parts are stored and paid for",
             "Set a lifecycle rule AbortIncompleteMultipartUpload of 7 days on the bucket.",
         )
-
-
-def credentials_finding(error: DeniedError) -> DoctorFinding:
-    """A refusal as a finding."""
-    return DoctorFinding("error", "credentials refused", error.message, error.hint)
 
 
 def _folders(store: Store, prefix: str) -> Iterator[str]:
@@ -134,7 +178,9 @@ def _steps(store: Store, kind: str, run: str) -> set[Place]:
     """Every (attempt, step) that has a folder below ``kind/run/``; strange names are not ours and are left alone."""
     places = set()
     for attempt in _folders(store, f"{kind}/{run}/"):
+        if not _ATTEMPT.fullmatch(attempt):
+            continue
         for step in _folders(store, f"{kind}/{run}/{attempt}/"):
-            if attempt.isascii() and attempt.isdigit() and step.isascii() and step.isdigit():
+            if _STEP.fullmatch(step):
                 places.add(Place(run, int(attempt), int(step)))
     return places

@@ -8,14 +8,20 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ckpt_archive.commit import catalog
+from ckpt_archive.commit import catalog, layout
 from ckpt_archive.commit.connection import Connection
-from ckpt_archive.errors import ConflictError, IntegrityError, InvalidInputError, NotFoundError
+from ckpt_archive.commit.manifest import Manifest, ReceiptEntry
+from ckpt_archive.commit.receipt import Receipt
+from ckpt_archive.commit.receipts import receipt_key
+from ckpt_archive.errors import IntegrityError, InvalidInputError, NotFoundError
 from ckpt_archive.machine import Machine
 from ckpt_archive.place import Place
 from ckpt_archive.progress import Meter, Progress
 from ckpt_archive.transfer.flow import flow
-from ckpt_archive.transfer.verify import Wanted, verify_objects
+from ckpt_archive.transfer.verify import verify_objects
+
+# What says that a record is not what it should be, or is not there; anything else says that it could not be asked.
+_DAMAGE = (IntegrityError, InvalidInputError, NotFoundError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +32,7 @@ class VerifyFinding:
         run: Run name.
         attempt: Attempt.
         step: Step.
-        key: The record or object, relative to the archive; "" where the finding is about the checkpoint.
+        key: The record or object, relative to the archive.
         path: The file, where it is about one.
         problem: What is wrong.
     """
@@ -70,11 +76,10 @@ def verify(
     findings: list[VerifyFinding] = []
     for place in places:
         checkpoints += 1
-        try:
-            wanted = _records(machine, connection, place)
-        except (IntegrityError, ConflictError, NotFoundError, InvalidInputError) as error:
-            findings.append(VerifyFinding(place.run, place.attempt, place.step, "", "", error.message))
-            continue
+        receipts, damaged = _records(machine, connection, place)
+        findings += damaged
+        # Of each writer on its own: where two of them wrote the same file, both copies are to be there.
+        wanted = [item for receipt in receipts for item in catalog.wanted([receipt])]
         sizes = {item.key: item.object.size_bytes for item in wanted if item.object is not None}
         objects += len(sizes)
         size_bytes += sum(sizes.values())
@@ -88,18 +93,52 @@ def verify(
                 progress=meter,
                 limiter=connection.limiter,
             )
-            findings += [
-                VerifyFinding(place.run, place.attempt, place.step, item.key, item.path or "", item.problem)
-                for item in found
-            ]
+            findings += [_finding(place, item.key, item.problem, item.path or "") for item in found]
         else:
             findings += _sizes(machine, connection, place, sizes)
     return VerifyReport(deep, checkpoints, objects, size_bytes, tuple(findings))
 
 
-def _records(machine: Machine, connection: Connection, place: Place) -> list[Wanted]:
-    loaded = catalog.load_manifest(connection.store, place)
-    return catalog.wanted(catalog.load_receipts(connection.store, machine.executor, loaded.manifest))
+def _records(machine: Machine, connection: Connection, place: Place) -> tuple[list[Receipt], list[VerifyFinding]]:
+    """The receipts that are as the manifest says, and what is wrong with the others and with itself."""
+    key = layout.manifest(place.run, place.attempt, place.step)
+    try:
+        manifest = catalog.load_manifest(connection.store, place).manifest
+    except _DAMAGE as error:
+        return [], [_finding(place, key, error.message)]
+    good: list[tuple[Receipt, bytes]] = []
+    findings = []
+    if manifest.archive_id != connection.archive_id:
+        findings.append(_finding(place, key, f"was written for the archive {manifest.archive_id}, not for this one"))
+    entries = deque(manifest.receipts)
+    for found in flow(
+        machine.executor,
+        entries,
+        lambda entry: _receipt(connection, manifest, entry),
+        limit=connection.settings.parts_in_flight,
+    ):
+        if isinstance(found, VerifyFinding):
+            findings.append(found)
+        else:
+            good.append(found)
+    if len(good) == manifest.writers:
+        try:
+            catalog.check_root(manifest, good)
+        except IntegrityError as error:
+            findings.append(_finding(place, key, error.message))
+    receipts = sorted((receipt for receipt, _ in good), key=lambda receipt: receipt.rank)
+    return receipts, sorted(findings, key=lambda finding: finding.key)
+
+
+def _receipt(connection: Connection, manifest: Manifest, entry: ReceiptEntry) -> tuple[Receipt, bytes] | VerifyFinding:
+    try:
+        return catalog.load_receipt(connection.store, manifest, entry)
+    except _DAMAGE as error:
+        return _finding(manifest.place, receipt_key(manifest.place, entry.rank), error.message)
+
+
+def _finding(place: Place, key: str, problem: str, path: str = "") -> VerifyFinding:
+    return VerifyFinding(place.run, place.attempt, place.step, key, path, problem)
 
 
 def _sizes(machine: Machine, connection: Connection, place: Place, sizes: dict[str, int]) -> list[VerifyFinding]:
@@ -114,5 +153,5 @@ def _sizes(machine: Machine, connection: Connection, place: Place, sizes: dict[s
     for key, found in flow(machine.executor, keys, look, limit=connection.settings.parts_in_flight):
         if found != sizes[key]:
             problem = "is not in the store" if found is None else f"has {found} bytes, not the {sizes[key]} recorded"
-            findings.append(VerifyFinding(place.run, place.attempt, place.step, key, "", problem))
+            findings.append(_finding(place, key, problem))
     return sorted(findings, key=lambda finding: finding.key)

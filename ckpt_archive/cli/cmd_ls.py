@@ -5,7 +5,7 @@ from dataclasses import asdict
 import click
 
 from ckpt_archive.archive import Archive
-from ckpt_archive.cli.columns import mapping_column, number_column, size_column, text_column, time_column
+from ckpt_archive.cli.columns import digest_column, mapping_column, number_column, size_column, text_column, time_column
 from ckpt_archive.cli.verb import Frame, verb
 
 _RUNS = (
@@ -25,7 +25,7 @@ _CHECKPOINTS = (
     size_column("size_bytes"),
     mapping_column("metrics"),
     mapping_column("labels"),
-    text_column("manifest_sha256"),
+    digest_column("manifest_sha256"),
 )
 
 

@@ -21,6 +21,7 @@ from ckpt_archive.errors import NotFoundError
 @attempt_option
 @click.option("--include", multiple=True, metavar="PATTERN", help="Only files whose path matches; may be repeated.")
 @click.option("--rank", type=click.IntRange(min=0), metavar="N", help="Only what this writer contributed.")
+@click.option("--staging", metavar="DIR", help="Use this node's ring where it holds all that is wanted.")
 @click.option("--if-any", is_flag=True, help="Where the run has no checkpoint yet: print nothing, exit 0.")
 @click.option("--fallback", is_flag=True, help="If the newest one is damaged, take the newest one that is not.")
 def command(
@@ -32,6 +33,7 @@ def command(
     attempt: int | None,
     include: tuple[str, ...],
     rank: int | None,
+    staging: str | None,
     if_any: bool,
     fallback: bool,
 ) -> None:
@@ -50,6 +52,7 @@ def command(
                 attempt=attempt,
                 include=include,
                 rank=rank,
+                staging=staging,
                 fallback=fallback,
                 exact_folder=True,
                 progress=progress,

@@ -6,7 +6,7 @@ from dataclasses import asdict
 import click
 
 from ckpt_archive.archive import Archive
-from ckpt_archive.cli.columns import number_column, size_column, text_column
+from ckpt_archive.cli.columns import digest_column, key_column, number_column, size_column, text_column
 from ckpt_archive.cli.parameters import attempt_option, run_argument, step_argument
 from ckpt_archive.cli.progress import size_text
 from ckpt_archive.cli.scripts import SCRIPTS, ScriptFile
@@ -15,9 +15,9 @@ from ckpt_archive.cli.verb import Frame, verb
 _FILES = (
     text_column("path"),
     size_column("size_bytes"),
-    text_column("sha256"),
+    digest_column("sha256"),
     number_column("rank"),
-    text_column("key"),
+    key_column("key"),
     number_column("offset"),
 )
 

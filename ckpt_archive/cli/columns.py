@@ -30,6 +30,16 @@ def text_column(name: str) -> Column:
     return Column(name, _or_nothing(str))
 
 
+def digest_column(name: str) -> Column:
+    """Digests; a person sees the first digits."""
+    return Column(name, _or_nothing(lambda digest: str(digest)[:12]))
+
+
+def key_column(name: str) -> Column:
+    """Keys that end in a digest; a person sees how that begins."""
+    return Column(name, _or_nothing(lambda key: f"…/{key.rpartition('/')[2][:12]}" if key else ""))
+
+
 def number_column(name: str) -> Column:
     """Counts."""
     return Column(name, _or_nothing(str), numeric=True)
@@ -47,7 +57,13 @@ def time_column(name: str) -> Column:
 
 def mapping_column(name: str) -> Column:
     """A few names with values."""
-    return Column(name, _or_nothing(lambda members: " ".join(f"{key}={members[key]}" for key in sorted(members))))
+    return Column(
+        name, _or_nothing(lambda members: " ".join(f"{key}={_brief(members[key])}" for key in sorted(members)))
+    )
+
+
+def _brief(value: Value) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def _or_nothing(show: Callable[[Value], str]) -> Callable[[Value], str]:

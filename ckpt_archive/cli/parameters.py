@@ -3,14 +3,17 @@
 import math
 import os
 import re
+from dataclasses import replace
 
 import click
 
 from ckpt_archive import settings
 from ckpt_archive.errors import InvalidInputError
 from ckpt_archive.settings import Environment
+from ckpt_archive.transfer.settings import TransferSettings
 
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
+_BYTES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 
 def duration(text: str) -> float:
@@ -19,6 +22,14 @@ def duration(text: str) -> float:
     if match is None:
         raise click.BadParameter(f"{text!r} is not a duration such as 90s, 25m or 1.5h")
     return float(match[1]) * _UNITS[match[2]]
+
+
+def byte_count(text: str) -> int:
+    """Bytes from a number with a binary unit: ``500000``, ``64K``, ``100M``, ``1.5G``."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([KMG]?)(?:iB)?", text)
+    if match is None or int(float(match[1]) * _BYTES[match[2]]) < 1:
+        raise click.BadParameter(f"{text!r} is not a number of bytes such as 500000, 64K, 100M or 1.5G")
+    return int(float(match[1]) * _BYTES[match[2]])
 
 
 def named_text(text: str) -> tuple[str, str]:
@@ -55,6 +66,18 @@ step_argument = click.argument("step", metavar="STEP", type=click.IntRange(min=0
 attempt_option = click.option(
     "--attempt", type=click.IntRange(min=0), metavar="N", help="The attempt; else the newest one that has the step."
 )
+bandwidth_option = click.option(
+    "--bandwidth",
+    type=byte_count,
+    metavar="BYTES",
+    help="The most bytes a second to send, such as 100M; else no limit.",
+)
+part_size_option = click.option(
+    "--part-size", type=byte_count, metavar="BYTES", help="Size of the parts of an upload, such as 16M; else 64M."
+)
+network_staging_option = click.option(
+    "--network-staging", is_flag=True, help="Allow a staging folder on a network file system, where locks may not lock."
+)
 staging_option = click.option(
     "--staging", metavar="DIR", help=f"The staging folder of this node; else {settings.STAGING}."
 )
@@ -70,6 +93,12 @@ def staging_folder(given: str | None) -> str:
     if not folder:
         raise InvalidInputError("no staging folder was named", hint=f"Use --staging DIR, or set {settings.STAGING}.")
     return os.path.abspath(folder)
+
+
+def transfer_settings(bandwidth: int | None, part_size: int | None) -> TransferSettings:
+    """What `bandwidth_option` and `part_size_option` say."""
+    settings = TransferSettings(bandwidth_bytes_per_second=bandwidth)
+    return settings if part_size is None else replace(settings, part_size_bytes=part_size)
 
 
 def archive_url(given: str | None) -> str:

@@ -47,12 +47,18 @@ def places(store: Store, run: str, attempt: int | None = None) -> Iterator[Place
     Raises:
         IntegrityError: If something else lies among the manifests.
     """
+    for key in manifest_keys(store, run, attempt):
+        yield Place(*layout.manifest_place(key))
+
+
+def manifest_keys(store: Store, run: str, attempt: int | None = None) -> Iterator[str]:
+    """What lies where the manifests of a run, or of one attempt, are: also what is none."""
     folder = layout.manifests_folder(check_run_name(run), attempt)
     token: str | None = None
     while True:
         page = store.list(folder, token=token)
         for info in page.objects:
-            yield Place(*layout.manifest_place(info.key))
+            yield info.key
         token = page.next_token
         if token is None:
             return
@@ -121,14 +127,54 @@ def load_receipts(
     wanted = manifest.receipts if ranks is None else tuple(_entry(manifest, rank) for rank in sorted(set(ranks)))
 
     def read(entry: ReceiptEntry) -> tuple[Receipt, bytes]:
-        return _read_entry(store, manifest, entry)
+        return load_receipt(store, manifest, entry)
 
     found = sorted(
         executor.map_unordered(read, wanted, limit=_READS_IN_FLIGHT), key=lambda receipt_bytes: receipt_bytes[0].rank
     )
     if len(found) == manifest.writers:
-        _recompute(manifest, found)
+        check_root(manifest, found)
     return tuple(receipt for receipt, _ in found)
+
+
+def load_receipt(store: Store, manifest: Manifest, entry: ReceiptEntry) -> tuple[Receipt, bytes]:
+    """A receipt that a manifest names, and its bytes.
+
+    Raises:
+        IntegrityError: If it is missing or is not what the manifest says.
+    """
+    key = receipt_key(manifest.place, entry.rank)
+    hint = "The receipt was changed or removed after the commit: restore it from a copy of the bucket."
+    try:
+        data = read_record(store, key).data
+    except NotFoundError as error:
+        raise IntegrityError(f"{key}, which the manifest of {manifest.place} names, is missing", hint=hint) from error
+    digest = sha256_hex(data)
+    if (len(data), digest) != (entry.size_bytes, entry.sha256):
+        raise IntegrityError(
+            f"{key} has {len(data)} bytes and the SHA-256 {digest}, not the {entry.size_bytes} bytes and {entry.sha256} "
+            f"that the manifest of {manifest.place} names",
+            hint=hint,
+        )
+    return decode_receipt(data, manifest.place, entry.rank), data
+
+
+def check_root(manifest: Manifest, receipts: Sequence[tuple[Receipt, bytes]]) -> None:
+    """Check that a manifest is the one that the receipts of all its writers make.
+
+    Raises:
+        IntegrityError: If not.
+    """
+    hint = "It was not written by ckpt-archive, or was changed afterwards."
+    try:
+        computed = Manifest.of(receipts)
+    except (ConflictError, InvalidInputError) as error:
+        raise IntegrityError(
+            f"the receipts that the manifest of {manifest.place} names do not make a checkpoint: {error.message}",
+            hint=hint,
+        ) from error
+    if not computed.same_as(manifest):
+        raise IntegrityError(f"the manifest of {manifest.place} is not the one that its receipts make", hint=hint)
 
 
 def wanted(receipts: Sequence[Receipt]) -> list[Wanted]:
@@ -166,33 +212,3 @@ def _entry(manifest: Manifest, rank: int) -> ReceiptEntry:
             f"{manifest.place} has no rank {rank}", hint=f"Its {manifest.writers} writers are counted from 0."
         )
     return manifest.receipts[rank]
-
-
-def _read_entry(store: Store, manifest: Manifest, entry: ReceiptEntry) -> tuple[Receipt, bytes]:
-    key = receipt_key(manifest.place, entry.rank)
-    hint = "The receipt was changed or removed after the commit: restore it from a copy of the bucket."
-    try:
-        data = read_record(store, key).data
-    except NotFoundError as error:
-        raise IntegrityError(f"{key}, which the manifest of {manifest.place} names, is missing", hint=hint) from error
-    digest = sha256_hex(data)
-    if (len(data), digest) != (entry.size_bytes, entry.sha256):
-        raise IntegrityError(
-            f"{key} has {len(data)} bytes and the SHA-256 {digest}, not the {entry.size_bytes} bytes and {entry.sha256} "
-            f"that the manifest of {manifest.place} names",
-            hint=hint,
-        )
-    return decode_receipt(data, manifest.place, entry.rank), data
-
-
-def _recompute(manifest: Manifest, receipts: Sequence[tuple[Receipt, bytes]]) -> None:
-    hint = "It was not written by ckpt-archive, or was changed afterwards."
-    try:
-        computed = Manifest.of(receipts)
-    except (ConflictError, InvalidInputError) as error:
-        raise IntegrityError(
-            f"the receipts that the manifest of {manifest.place} names do not make a checkpoint: {error.message}",
-            hint=hint,
-        ) from error
-    if not computed.same_as(manifest):
-        raise IntegrityError(f"the manifest of {manifest.place} is not the one that its receipts make", hint=hint)

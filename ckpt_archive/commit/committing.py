@@ -14,7 +14,7 @@ from ckpt_archive.commit.latest import newest_checkpoint
 from ckpt_archive.commit.manifest import Manifest, check_same_launch
 from ckpt_archive.commit.marker import CommitMarker, write_marker
 from ckpt_archive.commit.receipt import Receipt
-from ckpt_archive.commit.receipts import decode_receipt, read_receipt
+from ckpt_archive.commit.receipts import contributed_ranks, decode_receipt, read_receipt
 from ckpt_archive.commit.writeonce import create_once
 from ckpt_archive.digest import sha256_hex
 from ckpt_archive.errors import CkptArchiveError, ConflictError, IntegrityError, UnavailableError
@@ -75,7 +75,7 @@ def try_commit(
         IntegrityError: If a receipt is malformed, or an object it names is not in the store.
         UnavailableError: If the store does not answer: it may have been committed.
     """
-    sizes = _receipt_sizes(store, place)
+    sizes = contributed_ranks(store, place)
     read = _Reader(store, executor, place, archive_id, sizes, own)
     strangers = [rank for rank in sizes if rank >= writers]
     if strangers:
@@ -148,16 +148,12 @@ def _receipts_after(store: Store, run: str, attempt: int, start: str) -> Iterato
     while True:
         page = store.list(layout.receipts_of_attempt(run, attempt), token=token, start_after=start)
         for info in page.objects:
-            yield layout.receipt_step(info.key), layout.receipt_rank(info.key)
+            found = layout.receipt_step_rank(info.key)
+            if found is not None:
+                yield found
         token = page.next_token
         if token is None:
             return
-
-
-def _receipt_sizes(store: Store, place: Place) -> dict[int, int]:
-    """Length of every receipt of a checkpoint, by rank."""
-    folder = layout.receipts_folder(place.run, place.attempt, place.step)
-    return {layout.receipt_rank(info.key): info.size_bytes for info in list_all(store, folder)}
 
 
 class _Reader:

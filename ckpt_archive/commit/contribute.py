@@ -9,10 +9,9 @@ from dataclasses import dataclass
 
 from ckpt_archive.commit import layout
 from ckpt_archive.commit.receipt import Receipt
-from ckpt_archive.commit.receipts import decode_receipt, read_receipt, receipt_key, require_same
+from ckpt_archive.commit.receipts import decode_receipt, receipt_key, require_same
 from ckpt_archive.commit.writeonce import check_size, create_once
 from ckpt_archive.contribution import Contribution
-from ckpt_archive.errors import NotFoundError
 from ckpt_archive.executor import Executor
 from ckpt_archive.place import Place
 from ckpt_archive.share import DataObject, Share
@@ -30,13 +29,13 @@ class Contributed:
     Attributes:
         receipt: The one that stands in the store: perhaps an earlier one, of the same files in other objects.
         data: Its bytes as they are stored.
-        upload: What was sent; None if nothing was tried.
+        upload: What was sent.
         existed: Whether the receipt was found there: an earlier life's, or this one's with its answer lost.
     """
 
     receipt: Receipt
     data: bytes
-    upload: UploadReport | None
+    upload: UploadReport
     existed: bool
 
 
@@ -108,16 +107,3 @@ def contribute(
     stored = decode_receipt(there, place, rank)
     require_same(stored, ours)
     return Contributed(stored, there, report, existed=True)
-
-
-def stored_receipt(store: Store, place: Place, rank: int) -> Contributed | None:
-    """What a writer has contributed to a checkpoint; None if nothing yet. One request.
-
-    Raises:
-        IntegrityError: If the receipt is malformed, or of another writer or checkpoint than its key says.
-    """
-    try:
-        receipt, data = read_receipt(store, place, rank)
-    except NotFoundError:
-        return None
-    return Contributed(receipt, data, None, existed=True)

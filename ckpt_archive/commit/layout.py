@@ -4,6 +4,7 @@ Numbers are decimals of fixed width, so that text order is number order in every
 number is subtracted from the largest one ("inverted"). Keys are relative to the archive's prefix.
 """
 
+import re
 from datetime import UTC, datetime
 
 from ckpt_archive.errors import IntegrityError
@@ -18,6 +19,10 @@ _FOREIGN = "It was not written by ckpt-archive: move it elsewhere."
 _ATTEMPT_DIGITS = len(str(MAX_ATTEMPT))
 _STEP_DIGITS = len(str(MAX_STEP))
 _RANK_DIGITS = len(str(MAX_RANK))
+_RECEIPT = re.compile(
+    rf"receipts/{RUN_NAME.pattern}/[0-9]{{{_ATTEMPT_DIGITS}}}"
+    rf"/(?P<step>[0-9]{{{_STEP_DIGITS}}})/(?P<rank>[0-9]{{{_RANK_DIGITS}}})\.json"
+)
 
 
 def _attempt(attempt: int) -> str:
@@ -58,25 +63,10 @@ def receipt(run: str, attempt: int, step: int, rank: int) -> str:
     return f"{receipts_folder(run, attempt, step)}{rank:0{_RANK_DIGITS}d}.json"
 
 
-def receipt_rank(key: str) -> int:
-    """The rank in a receipt's key.
-
-    Raises:
-        IntegrityError: If the key is not one that `receipt` builds.
-    """
-    return _number(key, key.rpartition("/")[2], _RANK_DIGITS)
-
-
-def receipt_step(key: str) -> int:
-    """The step in a receipt's key.
-
-    Raises:
-        IntegrityError: If the key is not one that `receipt` builds.
-    """
-    components = key.split("/")
-    if len(components) != 5:
-        raise IntegrityError(f"{key} is not a receipt's key", hint=_FOREIGN)
-    return _number(key, components[3] + ".json", _STEP_DIGITS)
+def receipt_step_rank(key: str) -> tuple[int, int] | None:
+    """(step, rank) of a receipt's key; None for a key that `receipt` does not build, which is none of ours."""
+    found = _RECEIPT.fullmatch(key)
+    return None if found is None else (int(found["step"]), int(found["rank"]))
 
 
 def manifests_folder(run: str, attempt: int | None = None) -> str:

@@ -15,16 +15,17 @@ from ckpt_archive.errors import ConflictError, IntegrityError, InvalidInputError
 from ckpt_archive.names import check_attempt, check_file_tree, check_rank, check_run_name, check_sha256, check_step
 from ckpt_archive.place import Place
 from ckpt_archive.share import FileEntry
-from ckpt_archive.strictjson import Json
+from ckpt_archive.strictjson import Fields, Json
 
 
 @dataclass(frozen=True, slots=True)
 class ReceiptEntry:
-    """A receipt as the manifest names it: writer, SHA-256 and length of its bytes."""
+    """A receipt as the manifest names it: writer, SHA-256 and length of its bytes, and what a newer release adds to them."""
 
     rank: int
     sha256: str
     size_bytes: int
+    unknown: Mapping[str, Json] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +143,8 @@ class Manifest:
             "files": self.files,
             "size": self.size_bytes,
             "receipts": [
-                {"rank": entry.rank, "sha256": entry.sha256, "size": entry.size_bytes} for entry in self.receipts
+                {**entry.unknown, "rank": entry.rank, "sha256": entry.sha256, "size": entry.size_bytes}
+                for entry in self.receipts
             ],
             **({"class": self.retention_class} if self.retention_class else {}),
         }
@@ -174,10 +176,7 @@ class Manifest:
             lineage=fields.mapping("lineage"),
             files=fields.number("files"),
             size_bytes=fields.number("size"),
-            receipts=tuple(
-                ReceiptEntry(entry.number("rank", check_rank), entry.text("sha256", check_sha256), entry.number("size"))
-                for entry in fields.objects("receipts")
-            ),
+            receipts=tuple(_entry_from_json(entry) for entry in fields.objects("receipts")),
         )
         if manifest.writers < 1 or [entry.rank for entry in manifest.receipts] != list(range(len(manifest.receipts))):
             fields.refuse("its receipts are not those of ranks 0, 1, 2 and so on")
@@ -203,6 +202,11 @@ class Manifest:
     def same_as(self, other: "Manifest") -> bool:
         """Whether all that version 1 says is equal, whatever a newer release may have added to one of them."""
         return replace(self, unknown={}) == replace(other, unknown={})
+
+
+def _entry_from_json(fields: Fields) -> ReceiptEntry:
+    rank, sha256 = fields.number("rank", check_rank), fields.text("sha256", check_sha256)
+    return ReceiptEntry(rank, sha256, fields.number("size"), fields.rest())
 
 
 def check_same_launch(receipts: Sequence[Receipt]) -> None:

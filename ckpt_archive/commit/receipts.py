@@ -5,12 +5,22 @@ from ckpt_archive.commit.receipt import Receipt
 from ckpt_archive.commit.writeonce import read_record
 from ckpt_archive.errors import ConflictError, IntegrityError
 from ckpt_archive.place import Place
-from ckpt_archive.store.protocol import Store
+from ckpt_archive.store.protocol import Store, list_all
 
 
 def receipt_key(place: Place, rank: int) -> str:
     """The key of a writer's receipt."""
     return layout.receipt(place.run, place.attempt, place.step, rank)
+
+
+def contributed_ranks(store: Store, place: Place) -> dict[int, int]:
+    """The writers that have a receipt, each with its length in bytes. What else lies there is none of ours."""
+    sizes: dict[int, int] = {}
+    for info in list_all(store, layout.receipts_folder(place.run, place.attempt, place.step)):
+        found = layout.receipt_step_rank(info.key)
+        if found is not None:
+            sizes[found[1]] = info.size_bytes
+    return sizes
 
 
 def read_receipt(store: Store, place: Place, rank: int) -> tuple[Receipt, bytes]:

@@ -14,17 +14,20 @@ class Teller:
 
     Args:
         console: Prints to it.
+
+    Attributes:
+        checks: What was claimed, and whether it held.
     """
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._chapters = 0
-        self._failures: list[str] = []
+        self.checks: list[tuple[str, bool]] = []
 
     @property
-    def failures(self) -> tuple[str, ...]:
+    def failures(self) -> list[str]:
         """What was not as it should be."""
-        return tuple(self._failures)
+        return [claim for claim, holds in self.checks if not holds]
 
     def chapter(self, title: str) -> None:
         """A new chapter."""
@@ -34,15 +37,23 @@ class Teller:
 
     def say(self, text: str) -> None:
         """A paragraph of the story."""
-        self._console.print(Text(text))
+        self._console.print(Text(text), soft_wrap=True)
 
     def event(self, who: str, text: str) -> None:
         """Something that a process did."""
-        self._console.print(Text(f"  {who:>8} | ", style="dim").append(Text(text, style="default")))
+        self._console.print(Text(f"  {who:>8} | ", style="dim").append(Text(text, style="default")), soft_wrap=True)
 
-    def command(self, line: str, output: str, *, most_lines: int = 12) -> None:
-        """A command as a user would type it, and what it printed."""
-        self._console.print(Text(f"  $ {line}", style="bold"))
+    @property
+    def is_watched(self) -> bool:
+        """Whether a person sees it as it happens."""
+        return self._console.is_terminal and not self._console.quiet
+
+    def command(self, line: str) -> None:
+        """A command as a user would type it."""
+        self._console.print(Text(f"  $ {line}", style="bold"), soft_wrap=True)
+
+    def output(self, output: str, *, most_lines: int = 16) -> None:
+        """What it printed."""
         lines = output.rstrip("\n").splitlines()
         for text in lines[:most_lines]:
             self._console.print(Text(f"    {text}"), soft_wrap=True)
@@ -52,9 +63,8 @@ class Teller:
     def check(self, claim: str, holds: bool) -> None:
         """Something that must be so."""
         mark = Text("  ok   ", style="bold green") if holds else Text("  WRONG ", style="bold red")
-        self._console.print(mark.append(Text(claim, style="default")))
-        if not holds:
-            self._failures.append(claim)
+        self._console.print(mark.append(Text(claim, style="default")), soft_wrap=True)
+        self.checks.append((claim, holds))
 
     def curve(self, launches: Sequence[Mapping[int, float]]) -> None:
         """The loss by step, each launch with a mark of its own."""

@@ -4,6 +4,8 @@ An fsync that failed is a write that failed: the kernel may have dropped the pag
 nothing here calls it again on the same content.
 """
 
+from contextlib import suppress
+
 from ckpt_archive import errors
 from ckpt_archive.disk.protocol import FileSystem, Kind, join, parent, walk
 
@@ -11,18 +13,32 @@ TEMPORARY_PREFIX = ".new-"
 
 
 def make_directories(fs: FileSystem, path: str) -> None:
-    """Create `path` and its missing parents, each name durable before this returns."""
+    """Create `path` and its missing parents, each name durable before this returns. Links to folders are followed."""
     try:
         fs.make_directory(path)
     except FileExistsError:
-        if fs.stat(path).kind is not Kind.DIRECTORY:
+        if not is_folder(fs, path):
             raise
+        # Whoever made it may not have got as far as this; a folder that we may not even list is not of our making.
+        with suppress(PermissionError):
+            fs.sync_directory(parent(path))
     except FileNotFoundError:
         make_directories(fs, parent(path))
         make_directories(fs, path)
-        return
-    # Also when it was there: whoever made it may not have got as far as this.
-    fs.sync_directory(parent(path))
+    else:
+        fs.sync_directory(parent(path))
+
+
+def is_folder(fs: FileSystem, path: str) -> bool:
+    """Whether `path` is a folder, or a link that leads to one. Raises `FileNotFoundError`."""
+    kind = fs.stat(path).kind
+    if kind is Kind.SYMLINK:
+        try:
+            # The folder itself has this name too.
+            kind = fs.stat(join(path, ".")).kind
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+    return kind is Kind.DIRECTORY
 
 
 def write_once(fs: FileSystem, path: str, data: bytes, *, nonce: str) -> bytes:

@@ -176,7 +176,8 @@ class PosixFileSystem:
 
 
 def _file_stat(found: os.stat_result) -> FileStat:
-    return FileStat(_kind(found.st_mode), found.st_size, found.st_mtime_ns, found.st_ino, found.st_nlink)
+    foreign = found.st_uid != os.geteuid()
+    return FileStat(_kind(found.st_mode), found.st_size, found.st_mtime_ns, found.st_ino, found.st_nlink, foreign)
 
 
 def _kind(mode: int) -> Kind:

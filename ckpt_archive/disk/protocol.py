@@ -23,13 +23,17 @@ class Kind(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class FileStat:
-    """What `lstat` or `fstat` says. Sizes in bytes, times in nanoseconds since the epoch."""
+    """What `lstat` or `fstat` says. Sizes in bytes, times in nanoseconds since the epoch.
+
+    `foreign`: it belongs to another user, who may change it at any time.
+    """
 
     kind: Kind
     size_bytes: int
     mtime_ns: int
     inode: int
     link_count: int
+    foreign: bool = False
 
 
 @dataclass(frozen=True, slots=True)

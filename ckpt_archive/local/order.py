@@ -76,16 +76,23 @@ def complete_groups(shares: Sequence[Held], keep_local: int) -> list[Group]:
     """The checkpoints that have a share of every writer of this node, newest first.
 
     How many writers a node has is written nowhere. It is all of them, or those that took part in the launch's newest
-    checkpoints; the first checkpoint of a launch proves nothing, because others may be still at it.
+    checkpoints, and at first also those of the launch before; the first checkpoint of a launch proves nothing, because
+    others may be still at it.
     """
     by_launch: dict[int, list[_Checkpoint]] = defaultdict(list)
     for checkpoint in _checkpoints(shares):
         by_launch[checkpoint.launch].append(checkpoint)
     complete = []
-    for checkpoints in by_launch.values():
+    ranks_before: dict[int, set[int]] = {}
+    for _, checkpoints in sorted(by_launch.items()):
         checkpoints.sort(key=lambda item: item.newness, reverse=True)
-        # Bounded, so that a writer that saves no more holds nothing back for ever.
-        taking_part = {rank for item in checkpoints[: keep_local + 2] for rank in item.saves}
+        writers = checkpoints[0].writers
+        # Bounded, so that a writer that saves no more, or on another node, holds nothing back for ever.
+        proof = keep_local + 2
+        taking_part = {rank for item in checkpoints[:proof] for rank in item.saves}
+        if len(checkpoints) <= proof:
+            taking_part |= ranks_before.get(writers, set())
+        ranks_before[writers] = {rank for item in checkpoints for rank in item.saves}
         for item in checkpoints:
             is_whole = len(item.saves) == item.writers
             if is_whole or (len(checkpoints) > 1 and item.saves.keys() >= taking_part):

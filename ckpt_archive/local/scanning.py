@@ -103,13 +103,22 @@ def inspect(run: RunStaging) -> Findings:
 
 
 def current(run: RunStaging, launch: int, step: int, rank: int) -> SealedShare | None:
-    """The sealed share of one writer and step, if there is one; changes nothing."""
-    findings = Findings()
-    generations = _generations(run, run.step_folder(launch, step), Findings())
-    for generation in generations.get(rank, []):
-        share = _inspect_share(run, launch, step, rank, generation, findings)
-        if share is not None:
-            return share
+    """The sealed share of one writer and step, if there is one; changes nothing.
+
+    Raises:
+        InvalidInputError: If a newer release sealed it.
+        OSError: If the disk does not answer: then there may be one.
+    """
+    try:
+        entries = run.machine.fs.list(run.step_folder(launch, step))
+    except FileNotFoundError:
+        return None
+    names = (parse_rank_name(entry.name) for entry in entries if entry.kind is Kind.DIRECTORY)
+    for generation in sorted((name[1] for name in names if name is not None and name[0] == rank), reverse=True):
+        try:
+            return read_share(run, launch, step, rank, generation)
+        except IntegrityError:
+            continue
     return None
 
 
@@ -177,10 +186,10 @@ def _inspect_step(run: RunStaging, launch: int, step: int, folder: str, findings
     for rank, numbers in generations.items():
         newest: SealedShare | None = None
         for generation in numbers:
-            newer_before = len(findings.newer)
+            unknown_before = len(findings.newer) + len(findings.unreadable)
             share = _inspect_share(run, launch, step, rank, generation, findings)
-            if len(findings.newer) > newer_before:
-                # Sealed by a newer release, which alone knows whether it replaces the ones below.
+            if len(findings.newer) + len(findings.unreadable) > unknown_before:
+                # It may well replace the ones below, so these are not used either.
                 break
             if share is None:
                 continue

@@ -166,12 +166,22 @@ class RunStaging:
             self._check_mount()
             for folder in (self.launches, self.tmp, self.ring, self.gaps, self.trash, self.quarantine):
                 durable.make_directories(self.machine.fs, folder)
-            # `make_directories` stops at the first folder that it finds, but its maker may not have synced that name yet.
-            self.machine.fs.sync_directory(self.staging.root)
+            self._sync_way()
 
     def reading(self) -> AbstractContextManager[None]:
         """While the context lasts, no share of the ring is evicted: for a restore that reads from it."""
         return self.machine.fs.lock(self.ring_lock, LockMode.SHARED)
+
+    def _sync_way(self) -> None:
+        """`make_directories` stops at the first folder it finds, but who made that may have died before syncing its name."""
+        folder = self.folder
+        while folder != "/":
+            folder = parent(folder)
+            try:
+                self.machine.fs.sync_directory(folder)
+            except PermissionError:
+                # Nobody of ours can have made anything in a folder that we may not even open.
+                continue
 
     def _check_mount(self) -> None:
         fs = self.machine.fs

@@ -3,8 +3,9 @@
 import logging
 from collections.abc import Callable, Iterator
 
-from ckpt_archive.commit import catalog
+from ckpt_archive.commit import catalog, layout
 from ckpt_archive.commit.connection import Connection
+from ckpt_archive.commit.latest import read_attempt
 from ckpt_archive.digest import sha256_hex
 from ckpt_archive.errors import IntegrityError, NotFoundError
 from ckpt_archive.machine import Machine
@@ -37,8 +38,8 @@ def restore_archived(
         progress: Told how far it is.
 
     Raises:
-        NotFoundError: If it is not committed, an object is missing, or no file matches.
-        IntegrityError: If a manifest, receipt or object is not what was archived; names it.
+        NotFoundError: If it is not committed, or no file matches.
+        IntegrityError: If a manifest, receipt or object is missing or is not what was archived; names it.
         InvalidInputError: If the folder holds something else.
         CapacityError: If there is no room for it.
         UnavailableError: If the store does not answer.
@@ -54,8 +55,8 @@ def restore_archived(
     report: list[DownloadReport] = []
 
     def fill(partial: str) -> None:
-        report.append(
-            download_files(
+        try:
+            done = download_files(
                 connection.store,
                 machine.executor,
                 machine.fs,
@@ -65,7 +66,13 @@ def restore_archived(
                 progress=Meter(progress, "download", size_bytes),
                 limiter=connection.limiter,
             )
-        )
+        except NotFoundError as error:
+            # Not "there is no such checkpoint": whoever takes that for a reason to begin anew would lose everything.
+            raise IntegrityError(
+                f"{place} is committed, and an object of it is missing: {error.message}",
+                hint="Restore it from a copy of the bucket, or restore another checkpoint, as --fallback does.",
+            ) from error
+        report.append(done)
 
     token = sha256_hex(f"{loaded.sha256}{selection.suffix}".encode())
     landed = land(machine.fs, path_of(place), [item.file for item in wanted], token, fill)
@@ -91,16 +98,16 @@ def restore_newest_good(
     selection: Selection,
     progress: Progress | None = None,
 ) -> Restored:
-    """As `restore_archived`; if that checkpoint is damaged, the next older one of its attempt that is not, loudly.
+    """As `restore_archived`; if that checkpoint is damaged, the next older one on its way that is not, loudly.
 
     Raises:
         IntegrityError: If every one of them is damaged; the one about the checkpoint that was asked for.
     """
-    first: IntegrityError | NotFoundError | None = None
+    first: IntegrityError | None = None
     for candidate in _not_newer(connection, place):
         try:
             restored = restore_archived(machine, connection, candidate, path_of, selection, progress)
-        except (IntegrityError, NotFoundError) as error:
+        except IntegrityError as error:
             _log.error("%s can not be restored: %s", candidate, error)
             first = first or error
         else:
@@ -112,8 +119,19 @@ def restore_newest_good(
 
 
 def _not_newer(connection: Connection, place: Place) -> Iterator[Place]:
-    """`place`, then the older checkpoints of its attempt, newest first."""
+    """`place`, then the older checkpoints of its attempt, newest first, then of the one that went on from, and so on."""
     yield place
-    for older in catalog.places(connection.store, place.run, place.attempt):
-        if older.step < place.step:
-            yield older
+    store, run = connection.store, place.run
+    attempt, steps = place.attempt, range(place.step)
+    while True:
+        for older in catalog.places(store, run, attempt):
+            if older.step in steps:
+                yield older
+        try:
+            origin = read_attempt(store, run, layout.attempt_record(run, attempt)).launch.resume_from
+        except (IntegrityError, NotFoundError) as error:
+            _log.error("where attempt %d of %s went on from is not known: %s", attempt, run, error)
+            return
+        if origin is None or origin.attempt >= attempt:
+            return
+        attempt, steps = origin.attempt, range(origin.step + 1)

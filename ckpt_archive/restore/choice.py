@@ -1,15 +1,14 @@
 """Where a new launch goes on: one rule over what the ring holds and what the archive says. Values only.
 
-The archive's newest launch decides the branch, so nobody goes on with one that was abandoned; the ring only answers with
-something newer *on that branch*, or with the same checkpoint faster. Without the archive the ring's own record of launches
-stands in.
+The newest launch that has a checkpoint anywhere answers with its newest one, and nothing from before the last explicit choice
+does, so nobody goes on with a branch that was abandoned. The archive knows the launches; the ring only adds what it has not
+yet, or the same checkpoint faster. Without the archive the ring's own record of launches stands in.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ckpt_archive.commit.latest import Standing
-from ckpt_archive.commit.launch_record import Launch
 from ckpt_archive.errors import UnavailableError
 from ckpt_archive.place import Place
 
@@ -59,7 +58,7 @@ class PastLaunch:
     origin: Origin | None
 
 
-def choose_offline(points: Sequence[LocalPoint], launches: Sequence[PastLaunch]) -> LocalPoint | None:
+def choose_offline(points: Sequence[LocalPoint], launches: Sequence[PastLaunch]) -> LocalPoint:
     """The answer while the archive can not be asked; for a single writer.
 
     Args:
@@ -67,72 +66,61 @@ def choose_offline(points: Sequence[LocalPoint], launches: Sequence[PastLaunch])
         launches: Earlier launches on this node, oldest first.
 
     Raises:
-        UnavailableError: If the newest branch begins at a checkpoint that is not on this node.
+        UnavailableError: If nothing here tells: the run may have begun elsewhere, or goes on from something not on this node.
     """
+    branch = max((item.ordinal for item in launches if item.origin is not None and item.origin.explicit), default=0)
     for launch in reversed(launches):
         own = [point for point in points if point.launch == launch.ordinal]
         if own:
             return own[-1]
         if launch.origin is not None:
-            same = [point for point in points if launch.origin.names(point)]
-            if same:
-                return same[-1]
-            raise UnavailableError(
-                f"the archive does not answer, and step {launch.origin.step}, from which the last launch went on, is not on "
-                "this node",
-                hint="Try again when the archive can be reached.",
-            )
-    return None
+            return _from_origin(points, launch.origin, branch)
+    raise UnavailableError(
+        "the archive does not answer, and no checkpoint on this node tells where the run stands",
+        hint="Try again when the archive can be reached: beginning anew could lose what was archived.",
+    )
+
+
+def _from_origin(points: Sequence[LocalPoint], origin: Origin, branch: int) -> LocalPoint:
+    """What a launch without a checkpoint of its own answers: the newest of the launch it went on from.
+
+    From before the last explicit choice exactly what was chosen.
+    """
+    same = next((point for point in reversed(points) if origin.names(point)), None)
+    if same is None:
+        raise UnavailableError(
+            f"the archive does not answer, and step {origin.step}, from which the last launch went on, is not on this node",
+            hint="Try again when the archive can be reached.",
+        )
+    if same.launch < branch:
+        return same
+    return [point for point in points if point.launch == same.launch][-1]
 
 
 def choose(points: Sequence[LocalPoint], standing: Standing) -> LocalPoint | Place | None:
     """The answer when the archive was asked.
 
     Args:
-        points: What the ring holds, oldest first; those of launches without a number are newer than the archive knows.
+        points: What the ring holds, oldest first. Launches without a number that are newer than all numbered ones are newer
+            than the archive knows.
         standing: What the archive says.
 
     Returns:
         A checkpoint of the ring, one of the archive, or None if there is nothing to go on from.
     """
     newest, head = standing.newest, standing.head
-    unnumbered = [point for point in points if point.attempt is None]
-    if newest is None or unnumbered:
-        return _last(unnumbered or points)
-    own = [point for point in points if point.attempt == newest.attempt]
-    if own or (head is not None and head.attempt == newest.attempt):
-        return _newer(own, head)
-    if newest.resume_from is not None:
-        same = [point for point in points if _is(point, newest.resume_from)]
-        if same:
-            return same[-1]
-    if head is not None:
-        return _newer(
-            [point for point in points if point.attempt == head.attempt and not _is_chosen(newest, head)], head
-        )
-    if newest.explicit:
-        return None
-    # It went on from nothing and saved nothing: the ring may hold what came before it.
-    return _last([point for point in points if point.attempt is not None and point.attempt >= newest.branch])
+    if newest is None or (points and points[-1].attempt is None):
+        return points[-1] if points else None
+    branch = [
+        (point.attempt, index) for index, point in enumerate(points) if (point.attempt or 0) >= newest.branch
+        if point.attempt is not None
+    ]
+    best = points[max(branch)[1]] if branch else None
+    if head is None or (best is not None and _is_newer(best, head, newest.branch)):
+        return best
+    return next((point for point in points if (point.attempt, point.step) == (head.attempt, head.step)), head)
 
 
-def _is_chosen(newest: Launch, head: Place) -> bool:
-    """Whether `head` answers because somebody chose exactly that step."""
-    fallback = newest.falls_back_to
-    return fallback is not None and (fallback.attempt, fallback.step) == (head.attempt, head.step)
-
-
-def _last(points: Sequence[LocalPoint]) -> LocalPoint | None:
-    return points[-1] if points else None
-
-
-def _is(point: LocalPoint, place: Place) -> bool:
-    return (point.attempt, point.step) == (place.attempt, place.step)
-
-
-def _newer(points: Sequence[LocalPoint], head: Place | None) -> LocalPoint | Place | None:
-    """The last of `points`, all of the attempt of `head`, unless the archive's is newer; of the same one, the ring's."""
-    best = _last(points)
-    if best is None or (head is not None and head.step > best.step):
-        return head
-    return best
+def _is_newer(point: LocalPoint, head: Place, branch: int) -> bool:
+    """Whether `point`, of the branch, comes after what the archive answers; anything does if that was chosen before it."""
+    return head.attempt < branch or (point.attempt or 0, point.step) > (head.attempt, head.step)

@@ -1,24 +1,27 @@
 """Puts a verified tree into place: worked on beside its final name, renamed once, reused when it is already there.
 
 Whoever restores holds a lock on the final name, so that many processes that ask for the same tree fetch it once. A killed
-restore leaves a folder ``.NAME.partial-…`` that the next one goes on with; the final name only ever holds a whole tree.
+restore leaves a folder ``.NAME.partial-…`` that the next one goes on with; the final name only ever holds a whole tree, so
+whether it does is looked up without the lock, by any number of processes side by side.
 """
 
 import errno
 import hashlib
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from ckpt_archive.disk import durable
 from ckpt_archive.disk.protocol import FileSystem, Kind, LockMode, join, parent, walk
-from ckpt_archive.errors import CapacityError, IntegrityError, InvalidInputError
+from ckpt_archive.errors import CapacityError, ConflictError, IntegrityError, InvalidInputError
 from ckpt_archive.share import FileEntry
 
 Fill = Callable[[str], None]
 """Makes the folder it is given hold exactly the tree, every byte checked and durable."""
 
 _BUFFER_BYTES = 1 << 20
+_TOKEN_DIGITS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,28 +39,65 @@ def land(fs: FileSystem, path: str, files: Sequence[FileEntry], token: str, fill
         fs: Where.
         path: Absolute; is missing, empty, or already holds that tree. Its parent is created if missing.
         files: What the tree is.
-        token: Names the work in progress: the same for the same tree, different for every other one.
+        token: Names the work in progress, in at least 16 hexadecimal digits: the same for the same tree, different for
+            every other one.
         fill: Does the work, in a folder beside `path` that may hold what an earlier, killed try left.
 
     Raises:
         InvalidInputError: If `path` holds something else, or is a mount point.
         CapacityError: If the disk is full.
+        ConflictError: If somebody else's folder stands where the work is to be done.
         IntegrityError, NotFoundError, UnavailableError, ConflictError: From `fill`.
     """
-    name = path.rpartition("/")[2]
-    with _local_errors(path), _locked(fs, path):
-        if _is_there(fs, path, files):
-            return Landed(path, reused=True)
-        partial = join(parent(path), f".{name}.partial-{token[:16]}")
-        fill(partial)
-        if durable.exists(fs, path):
-            fs.remove_directory(path)
-        durable.move(fs, partial, path)
-        return Landed(path, reused=False)
+    with _local_errors(path):
+        while not _is_there(fs, path, files):
+            with _locked(fs, path):
+                if not _is_free(fs, path):
+                    continue  # somebody else has filled it meanwhile: see with what
+                partial = _partial(path, token)
+                _tidy(fs, partial)
+                fill(partial)
+                if durable.exists(fs, path):
+                    fs.remove_directory(path)
+                durable.move(fs, partial, path)
+                return Landed(path, reused=False)
+    return Landed(path, reused=True)
+
+
+def _partial(path: str, token: str) -> str:
+    return join(parent(path), f".{path.rpartition('/')[2]}.partial-{token[:_TOKEN_DIGITS]}")
+
+
+def _tidy(fs: FileSystem, partial: str) -> None:
+    """Remove what is left of killed restores of other trees under this name, and refuse a folder that is not ours."""
+    folder, _, mine = partial.rpartition("/")
+    ours = re.compile(re.escape(mine[:-_TOKEN_DIGITS]) + f"[0-9a-f]{{{_TOKEN_DIGITS}}}")
+    for entry in fs.list(folder or "/"):
+        if not ours.fullmatch(entry.name):
+            continue
+        path = join(folder, entry.name)
+        stat = fs.stat(path)
+        if entry.name == mine and (stat.kind is not Kind.DIRECTORY or stat.foreign):
+            # In a folder such as /tmp anybody may have put it there, and whoever owns it may change it under our hands.
+            raise ConflictError(
+                f"{path}, where the restore is to be worked on, is not a folder of this user",
+                hint="Remove it, or restore into another folder.",
+            )
+        if entry.name != mine and stat.kind is Kind.DIRECTORY and not stat.foreign:
+            durable.remove_tree(fs, path)
+
+
+def _is_free(fs: FileSystem, path: str) -> bool:
+    try:
+        return not fs.list(path)
+    except FileNotFoundError:
+        return True
 
 
 def _is_there(fs: FileSystem, path: str, files: Sequence[FileEntry]) -> bool:
     """Whether the tree stands already; refuse anything else but an empty folder."""
+    if path.rpartition("/")[2] in ("", ".", ".."):
+        raise InvalidInputError(f"{path} can not be replaced by a restored folder", hint="Name a folder below it.")
     try:
         kind = fs.stat(path).kind
     except FileNotFoundError:

@@ -7,7 +7,7 @@ exchange what their nodes hold (`agree`) and compute the same answer.
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ckpt_archive.commit.catalog import load_manifest
@@ -277,7 +277,8 @@ class Resumer:
         if isinstance(choice, Place):
             assert asked is not None
             restored = self.from_archive(asked[0], choice)
-            choice = Place(self.run.name, choice.attempt, restored.step)
+            # Another one, of this attempt or of the one it went on from, if that was damaged.
+            choice = replace(choice, attempt=restored.attempt or 0, step=restored.step)
         self._record_choice(choice, None if asked is None else asked[0], explicit=False)
         return restored
 

@@ -1,7 +1,10 @@
 """A folder that somebody else wrote, as the share of one writer: read in place, and watched for changes while it is read."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
+from ckpt_archive.disk.durable import is_folder
 from ckpt_archive.disk.protocol import FileStat, FileSystem, Kind, ReadableFile, join, walk
 from ckpt_archive.errors import ConflictError, IntegrityError, InvalidInputError, NotFoundError
 from ckpt_archive.names import check_file_tree
@@ -33,14 +36,17 @@ class Folder:
 
         Raises:
             ConflictError: If it has changed.
+            InvalidInputError: If we may not read it.
         """
         try:
             file = self.fs.open_beneath(self.root, path)
+        except PermissionError as error:
+            raise _unreadable(join(self.root, path), error) from error
         except OSError as error:
-            raise ConflictError(f"{join(self.root, path)} can not be opened any more: {error}", hint=_HINT) from error
+            raise _changed(self.root, f"{path!r} can not be opened any more: {error.strerror or error}") from error
         if _identity(file.stat()) != _identity(self.stats[path]):
             file.close()
-            raise ConflictError(f"{join(self.root, path)} was changed while it was being archived", hint=_HINT)
+            raise _changed(self.root, f"{path!r} is another file now")
         return file
 
     def still_same(self) -> None:
@@ -49,10 +55,17 @@ class Folder:
         Raises:
             ConflictError: If any file was changed, added or removed.
         """
-        now = survey(self.fs, self.root).stats
+        try:
+            now = survey(self.fs, self.root).stats
+        except (NotFoundError, InvalidInputError) as error:
+            raise _changed(self.root, error.message) from error
         for path in sorted(now.keys() | self.stats.keys()):
-            if path not in now or path not in self.stats or _identity(now[path]) != _identity(self.stats[path]):
-                raise ConflictError(f"{join(self.root, path)} was changed while it was being archived", hint=_HINT)
+            if path not in now:
+                raise _changed(self.root, f"{path!r} is gone")
+            if path not in self.stats:
+                raise _changed(self.root, f"{path!r} is new")
+            if _identity(now[path]) != _identity(self.stats[path]):
+                raise _changed(self.root, f"{path!r} is another file now")
 
 
 def survey(fs: FileSystem, root: str) -> Folder:
@@ -62,23 +75,30 @@ def survey(fs: FileSystem, root: str) -> Folder:
         NotFoundError: If there is no such folder.
         InvalidInputError: If it holds something that is neither file nor folder, a name that could not be restored, or can
             not be read.
+        ConflictError: If something in it vanishes meanwhile.
     """
     stats: dict[str, FileStat] = {}
     try:
-        if fs.stat(root).kind is not Kind.DIRECTORY:
+        # "latest" is often a link to the newest one; links below it are another matter.
+        if not is_folder(fs, root):
             raise InvalidInputError(f"{root} is not a folder", hint="Name the folder that holds the checkpoint.")
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise NotFoundError(f"there is no folder {root}", hint="Check the path.") from error
+    except OSError as error:
+        raise _unreadable(root, error) from error
+    try:
         for relative, entry in walk(fs, root):
             if entry.kind is Kind.FILE:
                 stats[relative] = fs.stat(join(root, relative))
             elif entry.kind is not Kind.DIRECTORY:
                 raise InvalidInputError(
-                    f"{join(root, relative)} is a {entry.kind.value}: only regular files can be archived",
+                    f"{join(root, relative)!r} is a {entry.kind.value}: only regular files can be archived",
                     hint="Replace it by the file it stands for, or leave it out of the folder.",
                 )
-    except FileNotFoundError as error:
-        raise NotFoundError(f"there is no {error.filename or root}", hint="Check the path.") from error
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise _changed(root, f"{error.filename or 'a part of it'} is gone") from error
     except OSError as error:
-        raise InvalidInputError(f"{root} can not be read: {error}", hint="Check its permissions.") from error
+        raise _unreadable(str(error.filename or root), error) from error
     check_file_tree(stats)
     return Folder(fs, root, stats)
 
@@ -93,9 +113,26 @@ def refuse_empty(folder: Folder, writers: int) -> None:
         raise InvalidInputError(f"{folder.root} holds no files", hint="Check the path, or write the checkpoint first.")
 
 
-def explain_change(error: IntegrityError, folder: Folder) -> ConflictError:
-    """An error of the digest pass, for somebody who pushed a folder that was still being written."""
-    return ConflictError(f"{folder.root} was changed while it was being archived: {error.message}", hint=_HINT)
+@contextmanager
+def watched(folder: Folder) -> Iterator[None]:
+    """Tell a folder that is still being written into from files or objects that are damaged.
+
+    Raises:
+        ConflictError: Instead of an `IntegrityError`, if the folder has changed.
+    """
+    try:
+        yield
+    except IntegrityError:
+        folder.still_same()
+        raise
+
+
+def _changed(root: str, how: str) -> ConflictError:
+    return ConflictError(f"{root} was changed while it was being archived: {how}", hint=_HINT)
+
+
+def _unreadable(path: str, error: OSError) -> InvalidInputError:
+    return InvalidInputError(f"{path!r} can not be read: {error.strerror or error}", hint="Check its permissions.")
 
 
 def _identity(stat: FileStat) -> tuple[Kind, int, int, int]:

@@ -10,18 +10,19 @@ from dataclasses import dataclass, field
 
 from ckpt_archive.commit.committing import Awaiting, Committed, finish_commits, try_commit
 from ckpt_archive.commit.connection import Connection
-from ckpt_archive.commit.contribute import contribute, stored_receipt
+from ckpt_archive.commit.contribute import contribute
 from ckpt_archive.commit.launch import Launch, LaunchRequest, Resumption, open_launch, push_key
+from ckpt_archive.commit.manifest import check_same_launch
 from ckpt_archive.commit.receipt import Receipt
-from ckpt_archive.commit.receipts import require_same
+from ckpt_archive.commit.receipts import contributed_ranks, read_receipt, require_same
 from ckpt_archive.contribution import Contribution
-from ckpt_archive.errors import CkptArchiveError, IntegrityError, InvalidInputError
+from ckpt_archive.errors import CkptArchiveError, InvalidInputError
 from ckpt_archive.machine import Machine
 from ckpt_archive.names import check_rank, check_run_name, check_step
 from ckpt_archive.place import Place
 from ckpt_archive.progress import Meter, Progress
 from ckpt_archive.share import Share
-from ckpt_archive.ship.folder import Folder, explain_change, refuse_empty, survey
+from ckpt_archive.ship.folder import Folder, refuse_empty, survey, watched
 from ckpt_archive.strictjson import Json
 from ckpt_archive.transfer.digesting import digest_share
 from ckpt_archive.transfer.plan import plan_objects
@@ -126,7 +127,6 @@ def push(
         if isinstance(outcome, CkptArchiveError) and dead.step != request.step:
             _log.warning("%s is still uncommitted: %s", dead, outcome)
     place = Place(request.run, launch.attempt, request.step)
-    share = _digest(machine, connection, folder, progress)
     contribution = Contribution(
         launch_key=launch.launch_key,
         writers=request.writers,
@@ -135,25 +135,25 @@ def push(
         metrics=dict(request.metrics),
         labels=dict(request.labels),
     )
-    stored = stored_receipt(connection.store, place, request.rank)
-    if stored is not None:
+    with watched(folder):
+        share = _digest(machine, connection, folder, progress)
         ours = Receipt(connection.archive_id, place.run, place.attempt, place.step, request.rank, contribution, share)
-        require_same(stored.receipt, ours)
-    uploaded = contribute(
-        connection.store,
-        machine.executor,
-        place=place,
-        rank=request.rank,
-        archive_id=connection.archive_id,
-        contribution=contribution,
-        share=share,
-        open_file=folder.open,
-        still_same=folder.still_same,
-        settings=connection.settings,
-        checksums_enforced=connection.checksums_enforced() if stored is None else True,
-        progress=Meter(progress, "upload", sum(item.size_bytes for item in share.objects)),
-        limiter=connection.limiter,
-    )
+        known = _known(connection, place, ours)
+        uploaded = contribute(
+            connection.store,
+            machine.executor,
+            place=place,
+            rank=request.rank,
+            archive_id=connection.archive_id,
+            contribution=known.contribution,
+            share=known.share,
+            open_file=folder.open,
+            still_same=folder.still_same,
+            settings=connection.settings,
+            checksums_enforced=connection.checksums_enforced(),
+            progress=Meter(progress, "upload", sum(item.size_bytes for item in known.share.objects)),
+            limiter=connection.limiter,
+        )
     outcome = try_commit(
         connection.store,
         machine.executor,
@@ -197,7 +197,8 @@ def _open_attempt(machine: Machine, connection: Connection, request: PushRequest
             policy="",
             ended=False,
             maybe_recorded=True,
-            join=not request.new_attempt,
+            # Of several writers the first one begins the attempt, and the others must find it.
+            join=not request.new_attempt or request.writers > 1,
         ),
         lambda _: Resumption(None, explicit=False),
     )
@@ -205,10 +206,22 @@ def _open_attempt(machine: Machine, connection: Connection, request: PushRequest
 
 def _digest(machine: Machine, connection: Connection, folder: Folder, progress: Progress | None) -> Share:
     plans = plan_objects(folder.files, connection.settings, connection.store.limits)
-    total_bytes = sum(size for _, size in folder.files)
-    try:
-        return digest_share(
-            plans, folder.open, folder.files, connection.settings, on_bytes=Meter(progress, "digest", total_bytes)
-        )
-    except IntegrityError as error:
-        raise explain_change(error, folder) from error
+    meter = Meter(progress, "digest", sum(size for _, size in folder.files))
+    return digest_share(plans, folder.open, folder.files, connection.settings, on_bytes=meter)
+
+
+def _known(connection: Connection, place: Place, ours: Receipt) -> Receipt:
+    """What this writer has contributed already, packed as it was packed then; `ours` if it has not. No byte is sent yet.
+
+    Raises:
+        ConflictError: If it has contributed something else, or another writer is there who is of another launch.
+    """
+    ranks = contributed_ranks(connection.store, place)
+    if ours.rank in ranks:
+        stored, _ = read_receipt(connection.store, place, ours.rank)
+        require_same(stored, ours)
+        return stored
+    if ranks:
+        other, _ = read_receipt(connection.store, place, min(ranks))
+        check_same_launch([other, ours])
+    return ours

@@ -15,6 +15,7 @@ from ckpt_archive.commit.contribute import contribute
 from ckpt_archive.commit.manifest import Manifest
 from ckpt_archive.commit.receipt import Receipt
 from ckpt_archive.digest import sha256_hex
+from ckpt_archive.errors import IntegrityError, InvalidInputError
 from ckpt_archive.local.ring import SealedShare, open_sealed, still_same
 from ckpt_archive.machine import Machine
 from ckpt_archive.place import Place
@@ -73,12 +74,22 @@ def digest_sealed(
 
 
 def forget_other_archive(connection: Connection, share: SealedShare) -> None:
-    """What a share knows of an archive that is not this one (another bucket, or one that was made anew) is set aside."""
+    """What a share knows of an archive that is not this one (another bucket, or one that was made anew) is set aside.
+
+    So is a receipt that is none: it is found again in the archive, or written anew.
+    """
     archived = share.archived()
     data = share.receipt_bytes()
     found = set() if archived is None else {archived.archive_id}
     if data is not None:
-        found.add(Receipt.decode(data, f"the receipt of {share}").archive_id)
+        try:
+            found.add(Receipt.decode(data, f"the receipt of {share}").archive_id)
+        except IntegrityError as error:
+            share.start_over(error.message)
+            return
+        except InvalidInputError:
+            # A newer release wrote it: what it is about is not for us to judge.
+            return
     if found - {connection.archive_id}:
         share.start_over(f"it is about the archive {', '.join(sorted(found))}, and this is {connection.archive_id}")
 
@@ -97,8 +108,12 @@ def ship(
     place = Place(share.run, attempt, share.step)
     data = share.receipt_bytes()
     upload = None
+    # A receipt that has lain on this disk may have rotted there, unnoticed where one digit became another: the manifest names
+    # only what was just sent, or is read from the store.
+    own: dict[int, bytes] = {}
     if data is None:
         data, upload = _contribute(machine, connection, share, place, progress)
+        own[share.rank] = data
     writers = share.seal.contribution.writers
     outcome = try_commit(
         connection.store,
@@ -106,7 +121,7 @@ def ship(
         place,
         archive_id=connection.archive_id,
         writers=writers,
-        own={share.rank: data},
+        own=own,
     )
     if isinstance(outcome, Awaiting):
         return ShipReport(Shipped.AWAITING, outcome.ranks, upload)
@@ -145,5 +160,8 @@ def _unpin(
 ) -> None:
     """Only a manifest that holds our receipt says that our bytes are archived."""
     digest = sha256_hex(data)
-    assert any(entry.rank == share.rank and entry.sha256 == digest for entry in manifest.receipts)
+    if not any(entry.rank == share.rank and entry.sha256 == digest for entry in manifest.receipts):
+        problem = f"the receipt kept beside {share} is not the one that the manifest of {manifest.place} names"
+        share.start_over(problem)
+        raise IntegrityError(problem, hint="It was set aside; the next pass compares the files with the archive's receipt.")
     share.mark_archived(connection.archive_id, attempt, manifest_sha256)

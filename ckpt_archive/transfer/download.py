@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from ckpt_archive.disk.durable import make_directories
-from ckpt_archive.disk.protocol import FileSystem, Kind, join, walk
+from ckpt_archive.disk.protocol import FileSystem, Kind, join, parent, walk
 from ckpt_archive.errors import CapacityError, IntegrityError
 from ckpt_archive.executor import Executor
 from ckpt_archive.names import check_file_tree
@@ -158,7 +158,8 @@ class _Download:
         expected = {target.path: target for target in targets}
         folders = {folder for path in expected for folder in _folders_of(path)}
         with local_errors(self._root, "."):
-            make_directories(self._fs, self._root)
+            make_directories(self._fs, parent(self._root))
+            self._make_root()
             for relative, entry in reversed(list(walk(self._fs, self._root))):
                 path = join(self._root, relative)
                 target = expected.get(relative)
@@ -169,6 +170,16 @@ class _Download:
                     target.exists = True
                 else:
                     self._fs.remove(path)
+
+    def _make_root(self) -> None:
+        try:
+            self._fs.make_directory(self._root)
+        except FileExistsError:
+            stat = self._fs.stat(self._root)
+            # A link would lead all that is removed and written here somewhere else.
+            if stat.kind is not Kind.DIRECTORY or stat.foreign:
+                raise
+        self._fs.sync_directory(parent(self._root))
 
     def _has_its_size(self, path: str, target: Target) -> bool:
         stat = self._fs.stat(path)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ckpt_archive.digest import crc32c_hex, sha256_hex
-from ckpt_archive.errors import ConflictError, NotFoundError
+from ckpt_archive.errors import ColdError, ConflictError, NotFoundError
 from ckpt_archive.executor import Executor
 from ckpt_archive.share import DataObject, FileEntry
 from ckpt_archive.store.protocol import Store
@@ -112,6 +112,8 @@ def check_object(
         return [Finding(key, None, "is not in the store")]
     except ConflictError:
         return [Finding(key, None, "was replaced by another one while it was read")]
+    except ColdError:
+        return [Finding(key, None, "lies in a cold storage class and was not read: thaw it first")]
 
 
 class _ObjectCheck:

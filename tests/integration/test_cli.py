@@ -101,7 +101,7 @@ def test_other_content_under_the_same_step_is_5(cli: Cli, folder: Path) -> None:
     (error,) = cli("push", folder, "--run", "r", "--step", 100, code=5)
     assert error["kind"] == "conflict"
     assert "optimizer.bin" in error["message"]
-    assert "--new-attempt" in error["hint"]
+    assert "new attempt" in error["hint"]
     (pushed,) = cli("push", folder, "--run", "r", "--step", 100, "--new-attempt")
     assert (pushed["state"], pushed["attempt"]) == ("committed", 1)
 

@@ -5,8 +5,9 @@ from collections.abc import Callable
 import pytest
 
 from ckpt_archive.commit import layout
-from ckpt_archive.commit.contribute import contribute, stored_receipt
+from ckpt_archive.commit.contribute import contribute
 from ckpt_archive.commit.receipt import Receipt
+from ckpt_archive.commit.receipts import contributed_ranks, read_receipt
 from ckpt_archive.errors import AlreadyExistsError, ConflictError, IntegrityError, InvalidInputError, UnavailableError
 from ckpt_archive.place import Place
 from ckpt_archive.store.body import Body
@@ -34,7 +35,6 @@ def test_the_receipt_names_objects_that_are_in_the_store() -> None:
     store = MemoryStore()
     done = contribute_files(store, PLACE, FILES)
     assert not done.existed
-    assert done.upload is not None
     assert store.read(KEY, limit_bytes=10_000).data == done.data
     assert Receipt.decode(done.data, KEY) == done.receipt
     folder = layout.share_folder("run", 2, 100, 0)
@@ -51,18 +51,18 @@ def test_what_a_contribution_costs() -> None:
 
 def test_nothing_is_known_before_anything_was_contributed() -> None:
     store = CountingStore(MemoryStore())
-    assert stored_receipt(store, PLACE, 0) is None
-    assert store.requests == {"read": 1}
+    assert contributed_ranks(store, PLACE) == {}
+    assert store.requests == {"list": 1}
 
 
-def test_what_was_contributed_is_found_before_a_byte_is_sent() -> None:
+def test_what_was_contributed_is_found_among_what_is_none_of_ours() -> None:
     store = MemoryStore()
     done = contribute_files(store, PLACE, FILES)
-    counting = CountingStore(store)
-    found = stored_receipt(counting, PLACE, 0)
-    assert found is not None
-    assert (found.receipt, found.data, found.upload, found.existed) == (done.receipt, done.data, None, True)
-    assert counting.requests == {"read": 1}
+    folder = layout.receipts_folder("run", 2, 100)
+    for stray in ("000000.json.bak", "1.json", "000001.json/x", "000001.JSON"):
+        store.create(folder + stray, Body.of(b"x"))
+    assert contributed_ranks(store, PLACE) == {0: len(done.data)}
+    assert read_receipt(store, PLACE, 0) == (done.receipt, done.data)
 
 
 def test_contributing_again_sends_nothing_and_keeps_the_first_receipt() -> None:
@@ -70,7 +70,6 @@ def test_contributing_again_sends_nothing_and_keeps_the_first_receipt() -> None:
     first = contribute_files(store, PLACE, FILES)
     again = contribute_files(store, PLACE, FILES, contribution=contribution_of(seconds=99, metrics={"loss": 1.0}))
     assert (again.existed, again.data) == (True, first.data)
-    assert again.upload is not None
     assert again.upload.parts_sent == 0
 
 
@@ -194,7 +193,7 @@ def test_files_that_changed_after_the_last_byte_leave_no_receipt() -> None:
             checksums_enforced=True,
         )
     assert list_all(store, layout.data_folder("run", 2, 100))
-    assert stored_receipt(store, PLACE, 0) is None
+    assert contributed_ranks(store, PLACE) == {}
 
 
 def test_a_receipt_that_nobody_could_read_is_refused_before_a_byte_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -218,4 +217,4 @@ def test_a_receipt_under_another_key_is_refused() -> None:
     other = Place("run", 2, 101)
     store.create(layout.receipt("run", 2, 101, 0), Body.of(done.data))
     with pytest.raises(IntegrityError, match="holds the receipt of run step 100"):
-        stored_receipt(store, other, 0)
+        read_receipt(store, other, 0)

@@ -29,8 +29,8 @@ def test_every_number_is_read_back_from_its_key(number: int) -> None:
     assert layout.attempt_number(layout.attempt_record("run", number)) == number
     assert layout.manifests_attempt(layout.manifests_folder("run", number)) == number
     assert layout.decision_step(layout.decision("run", 1, number)) == number
-    assert layout.receipt_step(layout.receipt("run", 1, number, 5)) == number
-    assert layout.receipt_rank(layout.receipt("run", 1, 2, min(number, MAX_RANK))) == min(number, MAX_RANK)
+    assert layout.receipt_step_rank(layout.receipt("run", 1, number, 5)) == (number, 5)
+    assert layout.receipt_step_rank(layout.receipt("run", 1, 2, min(number, MAX_RANK))) == (2, min(number, MAX_RANK))
     assert layout.manifests_run(layout.manifests_folder("run")) == "run"
 
 
@@ -43,9 +43,6 @@ def test_every_number_is_read_back_from_its_key(number: int) -> None:
         (layout.manifest_place, "manifests/run/99999999/more/999999999999.json"),
         (layout.attempt_number, "runs/run/attempts/latest.json"),
         (layout.attempt_number, f"runs/run/attempts/{chr(0x660) * 8}.json"),
-        (layout.receipt_rank, "receipts/run/00000000/000000000000/000000.json.tmp"),
-        (layout.receipt_step, "receipts/run/00000000/000000.json"),
-        (layout.receipt_step, "receipts/run/00000000/0/000000.json"),
         (layout.decision_step, "runs/run/decisions/00000000/x.json"),
         (layout.manifests_attempt, "manifests/run/12/"),
     ],
@@ -54,6 +51,21 @@ def test_a_foreign_key_is_refused_by_name(parse: Callable[[str], object], key: s
     with pytest.raises(IntegrityError) as caught:
         parse(key)
     assert key in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "receipts/run/00000000/000000000000/000000.json.tmp",
+        "receipts/run/00000000/000000.json",
+        "receipts/run/00000000/0/000000.json",
+        "receipts/Run/00000000/000000000000/000000.json",
+        f"receipts/run/00000000/{chr(0x660) * 12}/000000.json",
+        "receipts/run/00000000/000000000000/000000.json\n",
+    ],
+)
+def test_a_foreign_key_among_the_receipts_is_none_of_ours(key: str) -> None:
+    assert layout.receipt_step_rank(key) is None
 
 
 def test_a_marker_is_filed_under_the_hour_in_utc() -> None:

@@ -93,7 +93,9 @@ def test_ranks_that_begin_at_once_agree(run: RunStaging) -> None:
     ("changed", "word"),
     [({"writers": 3}, "writers 2, now with 3"), ({"url": "s3://other"}, "archive"), ({"count": 6}, "promotion rule")],
 )
-def test_a_key_that_was_used_with_other_values_is_a_conflict(run: RunStaging, changed: dict[str, int], word: str) -> None:
+def test_a_key_that_was_used_with_other_values_is_a_conflict(
+    run: RunStaging, changed: dict[str, int], word: str
+) -> None:
     begin(run, "a", writers=2).release()
     with pytest.raises(ConflictError, match=word):
         begin(run, "a", **{"writers": 2, **changed})  # type: ignore[arg-type]
@@ -106,7 +108,8 @@ def test_one_writer_may_change_its_promotion_rule(run: RunStaging) -> None:
 
 
 @pytest.mark.parametrize(
-    "changed", [{"launch_key": ""}, {"writers": 0}, {"keep_local": 0}, {"labels": {"x": object()}}, {"sources": [float("nan")]}]
+    "changed",
+    [{"launch_key": ""}, {"writers": 0}, {"keep_local": 0}, {"labels": {"x": object()}}, {"sources": [float("nan")]}],
 )
 def test_values_that_can_not_be_recorded_are_refused(run: RunStaging, changed: dict[str, object]) -> None:
     values: dict[str, object] = {"launch_key": "a", "archive_url": URL, "writers": 1, **changed}
@@ -160,7 +163,9 @@ def test_a_damaged_attempt_is_unknown_and_recorded_anew(run: RunStaging, garbage
     assert len(list(quarantined(run))) == 1
 
 
-@pytest.mark.parametrize("garbage", [b"", b"{", b"\0" * 300, b'{"format":"ckpt-archive/local-launch","version":1}', None])
+@pytest.mark.parametrize(
+    "garbage", [b"", b"{", b"\0" * 300, b'{"format":"ckpt-archive/local-launch","version":1}', None]
+)
 def test_a_damaged_record_is_set_aside_and_its_ordinal_never_used_again(run: RunStaging, garbage: bytes | None) -> None:
     begin(run, "a")
     begin(run, "b")

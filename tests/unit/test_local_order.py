@@ -55,12 +55,23 @@ def test_of_one_writer_everything_is_complete_at_once() -> None:
 
 
 def test_the_first_checkpoint_of_one_rank_of_many_proves_nothing() -> None:
-    shares = [held(0, 5, rank=rank, writers=8) for rank in range(4)] + [held(1, 1, rank=0, writers=8, saves=6)]
+    shares = [held(0, 5, rank=3, writers=8), held(1, 1, rank=3, writers=8, saves=6)]
     assert complete_groups(shares, 1) == []
     assert evictable(shares, 1) == []
-    shares += [held(1, 2, rank=0, writers=8, saves=7)]
+    shares += [held(1, 2, rank=3, writers=8, saves=7)]
     assert complete_groups(shares, 1) == [(1, 2), (1, 1)]
     assert evictable(shares, 1) == [(0, 5), (1, 1)]
+
+
+def test_the_ranks_of_the_launch_before_are_waited_for_at_first() -> None:
+    before = [held(0, step, rank=rank, writers=8) for step in (4, 5) for rank in (0, 1)]
+    after = [held(1, step, rank=1, writers=8, saves=5 + step) for step in range(1, 5)]
+    assert complete_groups(before + after[:3], 1) == [(0, 5), (0, 4)]
+    assert evictable(before + after[:3], 1) == [(0, 4)]
+    # The fourth is more than a straggler explains: rank 0 works elsewhere now.
+    assert complete_groups(before + after, 1)[0] == (1, 4)
+    other_size = [held(1, step, rank=1, writers=4, saves=5 + step) for step in (1, 2)]
+    assert complete_groups(before + other_size, 1)[0] == (1, 2)
 
 
 def test_a_lagging_rank_holds_its_checkpoint_back_and_a_silent_one_does_not_for_ever() -> None:
@@ -86,7 +97,9 @@ def test_the_newest_complete_one_stays_whatever_is_asked(keep: int) -> None:
 
 
 def test_pinned_and_protected_ones_stay_as_a_whole() -> None:
-    shares = [held(0, step, rank=rank, writers=2, pinned=(step, rank) == (1, 1)) for step in range(1, 5) for rank in (0, 1)]
+    shares = [
+        held(0, step, rank=rank, writers=2, pinned=(step, rank) == (1, 1)) for step in range(1, 5) for rank in (0, 1)
+    ]
     assert evictable(shares, 1) == [(0, 2), (0, 3)]
     assert evictable(shares, 1, {(0, 2)}) == [(0, 3)]
 
@@ -115,5 +128,9 @@ def test_what_has_a_receipt_or_waits_for_nothing_is_not_given_up() -> None:
 
 @pytest.mark.parametrize("ordinal", [None, "1", True, -1, 1.0])
 def test_promotions_without_an_ordinal_go_last(ordinal: Json) -> None:
-    shares = [held(0, 1, pinned=True, ordinal=ordinal), held(0, 2, pinned=True, ordinal=0), held(0, 3, pinned=True, ordinal=1)]
+    shares = [
+        held(0, 1, pinned=True, ordinal=ordinal),
+        held(0, 2, pinned=True, ordinal=0),
+        held(0, 3, pinned=True, ordinal=1),
+    ]
     assert thin([*shares, held(0, 9, pinned=True)]) == [(0, 3), (0, 2), (0, 1)]

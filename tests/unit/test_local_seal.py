@@ -72,7 +72,7 @@ def test_every_name_is_synced_before_the_save_is_acknowledged(tmp_path: Path) ->
     assert calls[middle + 1 :] == ["names 000000000007", "names 00000000", "names ring", "names tmp"]
 
 
-@pytest.mark.parametrize("name", ["back\\slash", "new\nline", "e\u0301.bin", "x" * 250 + "/" + "y" * 255 + "/" + "z" * 255 * 3])
+@pytest.mark.parametrize("name", ["back\\slash", "new\nline", "e\u0301.bin", "x" * 256])
 def test_names_that_could_not_be_restored_are_refused_by_name(run: RunStaging, name: str) -> None:
     draft = open_draft(run)
     try:
@@ -293,7 +293,7 @@ def test_a_full_disk_says_so(tmp_path: Path) -> None:
     draft = open_draft(run)
     fill(draft, fs, {"a": b"1"})
     fs.armed = True
-    with pytest.raises(CapacityError, match="No space left.*Free space"):
+    with pytest.raises(CapacityError, match=r"No space left.*Free space"):
         draft.seal(0, 2, 0, contribution(run), 2)
 
 
@@ -334,7 +334,9 @@ def test_a_cleaner_between_the_steps_of_opening_a_draft_makes_it_begin_again(tmp
                 draft = os.path.dirname(path)
                 held = self.try_lock(f"{draft}.lock", LockMode.SHARED)
                 assert held is None
-                os.rename(draft, os.path.join(os.path.dirname(os.path.dirname(draft)), "trash", os.path.basename(draft)))
+                os.rename(
+                    draft, os.path.join(os.path.dirname(os.path.dirname(draft)), "trash", os.path.basename(draft))
+                )
                 cleaned.append(1)
             super().make_directory(path)
 

@@ -184,7 +184,7 @@ def test_the_quota_counts_everything_that_lies_there(run: RunStaging) -> None:
 
 def test_what_goes_away_while_it_is_counted_is_not_missed(tmp_path: Path) -> None:
     class Racing(PosixFileSystem):
-        def list(self, path: str):  # type: ignore[no-untyped-def]  # noqa: ANN202
+        def list(self, path: str):  # type: ignore[no-untyped-def]
             found = super().list(path)
             if path.endswith("/files"):
                 for entry in found:
@@ -266,7 +266,10 @@ def test_status_tells_every_state_and_changes_nothing(tmp_path: Path) -> None:
     status = describe(run.staging)
     assert tree(run.staging.root) == before
     (told,) = status.runs
-    assert [(item.launch.launch_key, item.live, item.attempt) for item in told.launches] == [("a", True, 41), ("b", False, None)]
+    assert [(item.launch.launch_key, item.live, item.attempt) for item in told.launches] == [
+        ("a", True, 41),
+        ("b", False, None),
+    ]
     assert [(share.step, share.state.value) for share in told.shares if share.step is not None] == [
         (1, "archived"), (2, "gap"), (3, "promoted"), (4, "promoted"), (5, "staged"), (8, "staged"),
     ]  # fmt: skip

@@ -30,6 +30,7 @@ class Inode:
         data: A file's content now, or a link's target.
         base: Its durable content if that may differ from `data`, else None.
         doomed: Whether an fsync failed: nothing written to it will ever be durable.
+        rotted: Whether a bit of it has rotted at some time.
         entries: A directory's names now.
         pending: Per name that changed since the directory's last fsync: all it stood for, the durable one first.
         waiting: Fibers that wait for a lock on it.
@@ -49,6 +50,7 @@ class Inode:
         "mtime_ns",
         "number",
         "pending",
+        "rotted",
         "shared",
         "shown",
         "waiting",
@@ -62,6 +64,7 @@ class Inode:
         self.data = bytearray()
         self.base: bytes | None = None
         self.doomed = False
+        self.rotted = False
         self.entries: dict[str, Inode] = {}
         self.pending: dict[str, list[Inode | None]] = {}
         self.waiting: list[Fiber] = []
@@ -101,6 +104,7 @@ class Inode:
     def flip(self, bit: int) -> None:
         """Let a bit rot; no time changes."""
         self.data[bit >> 3] ^= 1 << (bit & 7)
+        self.rotted = True
 
     # --- names ---------------------------------------------------------------------------------------------------------
 

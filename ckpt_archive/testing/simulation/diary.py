@@ -1,0 +1,103 @@
+"""What writers have tried and were told: for every share of every launch, which contents may stand for it. Values only."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from ckpt_archive.testing.simulation.process import Process
+
+Files = Mapping[str, bytes]
+"""Path and bytes of every file."""
+
+COMMON = "common.json"
+"""A file that all writers of a checkpoint write alike; all others begin with the writer's own folder."""
+
+
+class Slot(NamedTuple):
+    """One writer's share of one step of one launch: what must never hold two contents."""
+
+    run: str
+    launch_key: str
+    step: int
+    rank: int
+
+
+@dataclass(eq=False, slots=True)
+class Save:
+    """A content that a writer tries to save, or to push.
+
+    Attributes:
+        slot: As what.
+        files: What.
+        process: Who.
+        open: Whether its writer is still at it.
+    """
+
+    slot: Slot
+    files: Files
+    process: Process
+    open: bool = True
+
+
+@dataclass(slots=True)
+class Diary:
+    """All of them.
+
+    Attributes:
+        saves: Those whose content may stand now or later, in the order in which they began.
+        acknowledged: The last one of which the writer was told that it is staged.
+        bound: The content that the archive holds a receipt of.
+        spoilt: Shares of which somebody has changed or damaged a byte: what is left of them may be lost, but not be
+            taken for what was saved.
+    """
+
+    saves: dict[Slot, list[Save]] = field(default_factory=dict)
+    acknowledged: dict[Slot, Save] = field(default_factory=dict)
+    bound: dict[Slot, Files] = field(default_factory=dict)
+    spoilt: set[Slot] = field(default_factory=set)
+
+    def begin(self, slot: Slot, files: Files, process: Process) -> Save:
+        """A writer begins: from now on this content may be found."""
+        save = Save(slot, files, process)
+        self.saves.setdefault(slot, []).append(save)
+        return save
+
+    def drop(self, save: Save) -> None:
+        """It was refused, or given up before it could be seen: this content is found nowhere because of it."""
+        save.open = False
+        self.saves[save.slot].remove(save)
+
+    def fail(self, save: Save) -> None:
+        """Its writer was told that it failed; it may stand all the same."""
+        save.open = False
+
+    def acknowledge(self, save: Save) -> None:
+        """Its writer was told that it is durable: nothing else may stand, but for what others are still at."""
+        save.open = False
+        bound = self.bound.get(save.slot)
+        assert bound is None or bound == save.files, f"{save.slot}: told that it is staged, but the archive has another"
+        self.saves[save.slot] = [
+            other for other in self.saves[save.slot] if other is save or (other.open and other.process.alive)
+        ]
+        self.acknowledged[save.slot] = save
+
+    def contents(self, slot: Slot) -> list[Files]:
+        """What may stand for a share."""
+        bound = self.bound.get(slot)
+        return [bound] if bound is not None else [save.files for save in self.saves.get(slot, ())]
+
+    def ranks(self, run: str, launch_key: str, step: int) -> Iterator[int]:
+        """The writers that have tried to save a step."""
+        for slot in self.saves:
+            if slot[:3] == (run, launch_key, step):
+                yield slot.rank
+
+
+def own_files(files: Files, rank: int) -> Files:
+    """Those of a tree of all writers that this one has written."""
+    return {path: data for path, data in files.items() if path == COMMON or path.startswith(f"{rank}/")}
+
+
+def ranks_in(files: Files) -> set[int]:
+    """The writers that have written something into a tree, apart from what all of them write."""
+    return {int(path.partition("/")[0]) for path in files if path != COMMON}

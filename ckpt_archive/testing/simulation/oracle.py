@@ -1,0 +1,233 @@
+"""What must be so in the store at every moment, and what every restore must return; asserted as it happens.
+
+It reads stored records as the plain JSON that they are, and shares no code with what it judges. It knows what was saved from
+the `Diary` alone.
+
+Launch records, decisions and ``archive.json`` have no digest that anything else names, so a flipped bit in one of them can
+not be noticed by whoever reads it: in these lives their bits do not flip (`SPARED`). On the wire TLS and the store's own
+checks protect them; what a store does to them at rest, the log and its signatures are for.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+from ckpt_archive.digest import sha256_hex
+from ckpt_archive.testing.simulation.diary import Diary, Files, Slot, own_files, ranks_in
+from ckpt_archive.testing.simulation.process import Process
+from ckpt_archive.testing.simulation.store import SimStore
+
+SPARED = ("archive.json", "runs/")
+"""Beginnings of the keys of records without a digest: see above."""
+
+_MANIFEST = re.compile(r"manifests/([a-z0-9._-]+)/(\d{8})/(\d{12})\.json")
+_RECEIPT = re.compile(r"receipts/([a-z0-9._-]+)/(\d{8})/(\d{12})/(\d{6})\.json")
+_DATA = re.compile(r"data/([a-z0-9._-]+)/(\d{8})/(\d{12})/(\d{6})/([0-9a-f]{64})")
+_ATTEMPT = re.compile(r"runs/([a-z0-9._-]+)/attempts/(\d{8})\.json")
+_DECISION = re.compile(r"runs/([a-z0-9._-]+)/decisions/(\d{8})/(\d{12})\.json")
+_OTHER = re.compile(r"archive\.json|log/pending/[0-9/]+/[0-9T]+-commit-[0-9a-f]{32}\.json")
+_SCRATCH = ".probe/"
+
+At = tuple[str, int, int]
+"""(run, attempt, step) of a checkpoint."""
+
+
+class Oracle:
+    """Judges a store.
+
+    Args:
+        store: Which.
+        diary: What was saved.
+        enforced: Whether the store refuses bytes that do not match their checksum.
+
+    Attributes:
+        archived: For every committed checkpoint, its tree.
+        launches: For every (run, attempt), its launch's record.
+        attempts: The attempt of every launch that has one, by (run, launch key).
+        choices: For every run, the newest attempt that began with a step somebody chose, and that step: (attempt, where).
+        receipt_makers: Who created a receipt, by the folder of the data it names.
+    """
+
+    def __init__(self, store: SimStore, diary: Diary, *, enforced: bool) -> None:
+        self._bucket = store.bucket
+        self._diary = diary
+        self._enforced = enforced
+        self._stored: dict[str, bytes] = {}
+        self._wrong: set[str] = set()
+        self._chosen: dict[tuple[str, str], tuple[int | None, int]] = {}
+        self.archived: dict[At, Files] = {}
+        self.slots: set[Slot] = set()
+        self.launches: dict[tuple[str, int], dict[str, Any]] = {}
+        self.attempts: dict[tuple[str, str], int] = {}
+        self.gaps: set[At] = set()
+        self.choices: dict[str, tuple[int, tuple[int, int]]] = {}
+        self.receipt_makers: dict[str, Process | None] = {}
+        self._kinds: tuple[tuple[re.Pattern[str], Callable[[re.Match[str], bytes, Process | None], None]], ...] = (
+            (_DATA, self._data),
+            (_RECEIPT, self._receipt),
+            (_MANIFEST, self._manifest),
+            (_ATTEMPT, self._attempt),
+            (_DECISION, self._decision),
+            (_OTHER, lambda *_: None),
+        )
+
+    # --- what becomes visible ------------------------------------------------------------------------------------------
+
+    def stored(self, key: str, data: bytes, by: Process | None) -> None:
+        """An object has become visible."""
+        if key.startswith(_SCRATCH):
+            return
+        assert key not in self._stored, f"{key} was written again"
+        self._stored[key] = data
+        for pattern, judge in self._kinds:
+            match = pattern.fullmatch(key)
+            if match is not None:
+                judge(match, data, by)
+                return
+        raise AssertionError(f"{key} has no place in an archive")
+
+    def deleted(self, key: str) -> None:
+        """An object is gone."""
+        assert key.startswith(_SCRATCH), f"{key} was deleted"
+
+    def _data(self, match: re.Match[str], data: bytes, _: Process | None) -> None:
+        if hashlib.sha256(data).hexdigest() != match[5]:
+            assert not self._enforced, f"{match[0]} has other bytes than its name says"
+            self._wrong.add(match[0])
+
+    def _receipt(self, match: re.Match[str], data: bytes, by: Process | None) -> None:
+        run, attempt, step, rank = match[1], int(match[2]), int(match[3]), int(match[4])
+        fields = self._parsed(match[0], data)
+        if fields is None:
+            return
+        assert (fields["run"], fields["attempt"], fields["step"], fields["rank"]) == (run, attempt, step, rank)
+        folder = f"data/{run}/{match[2]}/{match[3]}/{match[4]}/"
+        files = self._tree_of(match[0], fields, folder)
+        slot = Slot(run, fields["launch_key"], step, rank)
+        known = self._diary.contents(slot)
+        assert files in known or slot in self._diary.spoilt, f"{match[0]} is about files that {slot} has never saved"
+        self._diary.bound.setdefault(slot, files)
+        self.receipt_makers[folder] = by
+
+    def _manifest(self, match: re.Match[str], data: bytes, _: Process | None) -> None:
+        run, attempt, step = match[1], 99_999_999 - int(match[2]), 999_999_999_999 - int(match[3])
+        fields = self._parsed(match[0], data)
+        if fields is None:
+            return
+        assert (fields["run"], fields["attempt"], fields["step"]) == (run, attempt, step), f"{match[0]} is of another place"
+        launch = self.launches.get((run, attempt))
+        assert launch is not None, f"{match[0]} is of a launch that was never recorded"
+        assert launch["launch_key"] == fields["launch_key"], f"{match[0]} is of another launch than its attempt"
+        assert [entry["rank"] for entry in fields["receipts"]] == list(range(fields["writers"]))
+        tree: dict[str, bytes] = {}
+        for entry in fields["receipts"]:
+            key = f"receipts/{run}/{attempt:08d}/{step:012d}/{entry['rank']:06d}.json"
+            stored = self._stored.get(key)
+            assert stored is not None, f"{match[0]} names {key}, which is not there"
+            assert sha256_hex(stored) == entry["sha256"], f"{match[0]} names {key}, which has other bytes"
+            receipt = json.loads(stored)
+            for name in ("launch_key", "writers", "archive"):
+                assert receipt[name] == fields[name], f"{match[0]}: the {name} of rank {entry['rank']} is another one"
+            share = self._tree_of(match[0], receipt, f"data/{run}/{attempt:08d}/{step:012d}/{entry['rank']:06d}/")
+            for path, content in share.items():
+                assert tree.setdefault(path, content) == content, f"{match[0]}: two writers wrote {path!r}"
+            self.slots.add(Slot(run, fields["launch_key"], step, entry["rank"]))
+        assert (len(tree), sum(map(len, tree.values()))) == (fields["files"], fields["size"])
+        self.archived[run, attempt, step] = tree
+
+    def _attempt(self, match: re.Match[str], data: bytes, _: Process | None) -> None:
+        run, attempt = match[1], 99_999_999 - int(match[2])
+        fields = json.loads(data)
+        assert (fields["run"], fields["attempt"]) == (run, attempt), f"{match[0]} is of another place"
+        assert attempt == 0 or (run, attempt - 1) in self.launches, f"{match[0]} skips a number"
+        key = fields["launch_key"]
+        assert (run, key) not in self.attempts, f"{match[0]}: the launch {key} has got a second number"
+        self.launches[run, attempt] = fields
+        self.attempts[run, key] = attempt
+        self._note_choice(run, key)
+
+    def _decision(self, match: re.Match[str], data: bytes, _: Process | None) -> None:
+        if json.loads(data)["action"] == "gap":
+            self.gaps.add((match[1], int(match[2]), int(match[3])))
+
+    def _parsed(self, key: str, data: bytes) -> dict[str, Any] | None:
+        """The fields of a record; None if its bits were flipped on the way into a store that does not look."""
+        try:
+            fields: dict[str, Any] = json.loads(data)
+        except ValueError:
+            assert not self._enforced, f"{key} is no record"
+            return None
+        return fields
+
+    def _tree_of(self, what: str, receipt: dict[str, Any], folder: str) -> Files:
+        """The files that a receipt names, as they lie in the store."""
+        for item in receipt["objects"]:
+            key = folder + item["sha256"]
+            data = self._stored.get(key)
+            assert data is not None, f"{what} names {key}, which is not there"
+            assert key not in self._wrong, f"{what} names {key}, which has other bytes than its name says"
+            assert len(data) == item["size"], f"{what} names {key} with {item['size']} bytes; it has {len(data)}"
+        tree = {}
+        for file in receipt["files"]:
+            data = b""
+            if "object" in file:
+                whole = self._stored[folder + receipt["objects"][file["object"]]["sha256"]]
+                data = whole[file["offset"] : file["offset"] + file["size"]]
+            assert sha256_hex(data) == file["sha256"], f"{what}: the bytes of {file['path']} are not where it says"
+            tree[file["path"]] = data
+        return tree
+
+    # --- what people are told ------------------------------------------------------------------------------------------
+
+    def chose(self, run: str, launch_key: str, attempt: int | None, step: int) -> None:
+        """A launch was told to go on from a step that somebody chose, and did."""
+        self._chosen[run, launch_key] = (attempt, step)
+        self._note_choice(run, launch_key)
+
+    def _note_choice(self, run: str, launch_key: str) -> None:
+        chosen, attempt = self._chosen.get((run, launch_key)), self.attempts.get((run, launch_key))
+        if chosen is None or attempt is None or self.launches[run, attempt]["late"]:
+            return
+        origin = self.launches[run, attempt]["resume_from"]
+        assert origin is not None, f"attempt {attempt} of {run} does not say from which step it goes on"
+        assert chosen[0] in (None, origin["attempt"]), f"attempt {attempt} of {run} goes on from another attempt"
+        assert chosen[1] == origin["step"], f"attempt {attempt} of {run} goes on from step {origin['step']}, not {chosen[1]}"
+        if attempt >= self.choices.get(run, (0, (0, 0)))[0]:
+            self.choices[run] = (attempt, (origin["attempt"], origin["step"]))
+
+    def check_archived(self, at: At, files: Files) -> None:
+        """A restore from the archive has returned this."""
+        wanted = self.archived.get(at)
+        assert wanted is not None, f"{at} was restored, and was never committed"
+        assert files == wanted, f"{at} was restored with other files or bytes than were archived"
+
+    def check_local(self, run: str, launch_key: str, step: int, files: Files) -> None:
+        """A restore from the ring has returned this: each writer's part is one that it has saved."""
+        for rank in ranks_in(files):
+            slot = Slot(run, launch_key, step, rank)
+            if slot not in self._diary.spoilt:
+                mine = own_files(files, rank)
+                assert mine in self._diary.contents(slot), f"what was restored of {slot} is nothing that was saved"
+
+    def expected_latest(self, run: str) -> tuple[int, int] | None:
+        """(attempt, step) that answers "latest", found by looking at everything."""
+        on_time = [attempt for (name, attempt), launch in self.launches.items() if name == run and not launch["late"]]
+        branch = max((attempt for attempt in on_time if self.launches[run, attempt]["explicit"]), default=-1)
+        saved = [
+            (attempt, step)
+            for name, attempt, step in self.archived
+            if name == run and attempt in on_time and attempt >= branch
+        ]
+        if saved:
+            return max(saved)
+        origin = self.launches[run, branch]["resume_from"] if branch >= 0 else None
+        return None if origin is None else (origin["attempt"], origin["step"])
+
+    def is_damaged(self, at: At) -> bool:
+        """Whether the store has let something of a checkpoint rot."""
+        run, attempt, step = at
+        middle = f"/{run}/{attempt:08d}/{step:012d}/"
+        manifest = f"manifests/{run}/{99_999_999 - attempt:08d}/{999_999_999_999 - step:012d}.json"
+        return any(key == manifest or middle in key for key in self._bucket.rotted)

@@ -1,0 +1,252 @@
+"""What must be so on the disks: what was acknowledged is durable at that moment, and leaves by the rules alone.
+
+It looks at inodes, not through the code it judges: whether a content or a name would survive a power loss is known there, so
+a missing fsync shows as soon as a save is acknowledged, whether or not power is lost.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from ckpt_archive.disk.protocol import Kind
+from ckpt_archive.local.staging import RunStaging, Staging
+from ckpt_archive.testing.simulation.diary import Diary, Files, Save, Slot
+from ckpt_archive.testing.simulation.disk import SimDisk
+from ckpt_archive.testing.simulation.inode import Inode, below
+from ckpt_archive.testing.simulation.node import Node
+
+STAGING = "/nvme/ckpt"
+
+
+@dataclass(eq=False, slots=True)
+class Held:
+    """An acknowledged share.
+
+    Attributes:
+        save: What was acknowledged.
+        node: Where.
+        launch: Its local launch.
+        path: Of its folder.
+        folder: That folder.
+        seal: The bytes of its seal.
+    """
+
+    save: Save
+    node: Node
+    launch: int
+    path: str
+    folder: Inode
+    seal: bytes
+
+    @property
+    def order(self) -> tuple[int, int]:
+        """Newer ones are larger."""
+        return self.launch, int(json.loads(self.seal)["saves"])
+
+    @property
+    def promoted(self) -> bool:
+        """Whether it is to be archived."""
+        return bool(json.loads(self.seal)["promotion"])
+
+    @property
+    def has_gap(self) -> bool:
+        """Whether it was given up, durably or not."""
+        return "gap.json" in self.folder.entries
+
+    def rotted(self) -> bool:
+        """Whether a bit of it has rotted."""
+        return any(inode.rotted for _, inode in below(self.folder))
+
+    def is_whole(self) -> bool:
+        """Whether its bytes are those that were sealed."""
+        return files_of(self.folder) == self.save.files and _content(self.folder, "seal.json") == self.seal
+
+
+class Shelf:
+    """Judges the staging directories.
+
+    Args:
+        diary: What was saved.
+        is_archived: Whether a committed checkpoint holds that share.
+
+    Attributes:
+        held: Acknowledged shares that must be there.
+    """
+
+    def __init__(self, diary: Diary, is_archived: Callable[[Slot], bool]) -> None:
+        self._diary = diary
+        self._is_archived = is_archived
+        self._keys: dict[tuple[str, str, int], str] = {}
+        self.held: dict[Inode, Held] = {}
+
+    # --- launches ------------------------------------------------------------------------------------------------------
+
+    def key_of(self, node: Node, run: str, launch: int) -> str | None:
+        """The key of a local launch, also when its record is damaged by now."""
+        known = self._keys.get((node.name, run, launch))
+        if known is None:
+            data = node.disk.peek(_staging(node, run).launch_file(launch, ".json"))
+            if data is None:
+                return None
+            known = self._keys[node.name, run, launch] = str(json.loads(data)["launch_key"])
+        return known
+
+    def launch_of(self, node: Node, run: str, launch_key: str) -> int:
+        """The local launch of a key."""
+        folder = node.disk.find(_staging(node, run).launches)
+        for name in sorted(folder.entries, reverse=True):
+            stem, _, suffix = name.partition(".")
+            if suffix == "json" and stem.isdigit() and self.key_of(node, run, int(stem)) == launch_key:
+                return int(stem)
+        raise AssertionError(f"{node.name} has no launch {launch_key}")
+
+    # --- what happens --------------------------------------------------------------------------------------------------
+
+    def acknowledged(self, save: Save, node: Node) -> None:
+        """A writer was told that its save is staged."""
+        slot = save.slot
+        launch = self.launch_of(node, slot.run, slot.launch_key)
+        parent = _staging(node, slot.run).step_folder(launch, slot.step)
+        found = None
+        for name, folder in _generations(node.disk, parent, slot.rank):
+            if files_of(folder) == save.files:
+                found = Held(save, node, launch, f"{parent}/{name}", folder, _content(folder, "seal.json"))
+                break
+        if found is None:
+            assert slot in self._diary.spoilt or self._someone_else_is_at(slot), f"{slot} was acknowledged and is not there"
+            return
+        problem = not_durable(node.disk, found.path)
+        assert problem is None, f"{slot} was acknowledged, and {problem}"
+        for folder, held in list(self.held.items()):
+            if held.save.slot == slot and held.node is node:
+                del self.held[folder]
+        self.held[found.folder] = found
+
+    def renamed(self, node: Node, new: str) -> None:
+        """Something has got a new name."""
+        held = self.held.get(node.disk.find(new)) if f"{STAGING}/" in new else None
+        if held is None:
+            return
+        room = new.removeprefix(STAGING).split("/")[2]
+        if room == "trash":
+            del self.held[held.folder]
+            self._check_leaving(held)
+        elif room == "quarantine":
+            del self.held[held.folder]
+            assert held.save.slot in self._diary.spoilt or held.rotted(), f"{held.save.slot} was set aside, and is whole"
+
+    def linked(self, node: Node, path: str) -> None:
+        """A record was written."""
+        if not path.endswith("/archived.json"):
+            return
+        _, _, _, run, _, launch, step, share, _ = path.split("/")
+        key = self.key_of(node, run, int(launch))
+        if key is not None:
+            slot = Slot(run, key, int(step), int(share.partition(".")[0].removeprefix("rank-")))
+            assert self._is_archived(slot), f"{path} was written, and no manifest names {slot}"
+
+    def power_lost(self, node: Node) -> None:
+        """A node has restarted."""
+        for held in self.held.values():
+            if held.node is node and held.save.slot not in self._diary.spoilt and not held.rotted():
+                try:
+                    there = node.disk.find(held.path)
+                except OSError:
+                    there = None
+                assert there is held.folder, f"{held.save.slot} was acknowledged and is gone after a power loss"
+                assert held.is_whole(), f"{held.save.slot} was acknowledged and is torn after a power loss"
+
+    def _check_leaving(self, held: Held) -> None:
+        """It was thrown away: there must be a reason."""
+        slot = held.save.slot
+        if slot in self._diary.spoilt or held.rotted():
+            return
+        disk = held.node.disk
+        parent, _, mine = held.path.rpartition("/")
+        for name, folder in _generations(disk, parent, slot.rank):
+            if name > mine and not_durable(disk, f"{parent}/{name}") is None:
+                assert files_of(folder) in self._diary.contents(slot), f"{slot} was replaced by what nobody has saved"
+                return
+        if held.promoted:
+            assert self._is_archived(slot) or held.has_gap, f"{slot} is promoted, and went before it was archived"
+        assert any(
+            order > held.order and not_durable(disk, path) is None for order, path in _ring(held.node, slot.run)
+        ), f"{slot} was evicted, and nothing newer on this node is durable"
+
+    def _someone_else_is_at(self, slot: Slot) -> bool:
+        return len(self._diary.saves[slot]) > 1
+
+
+def not_durable(disk: SimDisk, path: str) -> str | None:
+    """What of a share would not survive a power loss: a name on the way to it, its seal or one of its files; or None."""
+    inode = disk.root
+    for name in path.strip("/").split("/"):
+        problem = _unsure(inode, name)
+        if problem:
+            return problem
+        inode = inode.entries[name]
+    for name in ("seal.json", "files"):
+        problem = _unsure(inode, name)
+        if problem:
+            return problem
+    files = inode.entries["files"]
+    for inner in (files, *(inner for _, inner in below(files)), inode.entries["seal.json"]):
+        if inner.base is not None or inner.doomed:
+            return "the content of one of its files is not durable"
+        for name in inner.entries:
+            problem = _unsure(inner, name)
+            if problem:
+                return problem
+    return None
+
+
+def files_of(folder: Inode) -> Files:
+    """The files of a share's folder, or of any with a sub-folder ``files``."""
+    files = folder.entries.get("files")
+    return {} if files is None else tree_of(files)
+
+
+def tree_of(folder: Inode) -> Files:
+    """All files below a folder."""
+    return {path[1:]: bytes(inode.data) for path, inode in below(folder) if inode.kind is Kind.FILE}
+
+
+def _unsure(folder: Inode, name: str) -> str | None:
+    found = folder.entries.get(name)
+    if found is None:
+        return f"{name} is not there"
+    if any(state is not found for state in folder.pending.get(name, ())):
+        return f"the name {name} is not durable"
+    return None
+
+
+def _content(folder: Inode, name: str) -> bytes:
+    inode = folder.entries.get(name)
+    return b"" if inode is None else bytes(inode.data)
+
+
+def _staging(node: Node, run: str) -> RunStaging:
+    return Staging(node.machine(), STAGING).run(run)
+
+
+def _generations(disk: SimDisk, parent: str, rank: int) -> Iterator[tuple[str, Inode]]:
+    """The folders of one writer's share, newest first."""
+    try:
+        entries = disk.find(parent).entries
+    except OSError:
+        return
+    stem = f"rank-{rank:06d}"
+    for name in sorted((name for name in entries if name.partition(".")[0] == stem), reverse=True):
+        yield name, entries[name]
+
+
+def _ring(node: Node, run: str) -> Iterator[tuple[tuple[int, int], str]]:
+    """((launch, save), path) of everything in the ring of a run that has a seal."""
+    for path, inode in list(node.disk.tree(f"{STAGING}/{run}/ring")):
+        seal = inode.entries.get("seal.json")
+        if seal is not None:
+            try:
+                fields = json.loads(bytes(seal.data))
+                yield (int(fields["launch"]), int(fields["saves"])), path
+            except (ValueError, KeyError, TypeError):
+                continue
