@@ -107,9 +107,8 @@ def main() -> None:
     print(f"{'what':26} {'peak MB':>8} {'CPU s':>8} {'CPU s/GiB':>10} {'wall s':>8}")
     for row in rows:
         per_gib = round(float(str(row["cpu_seconds"])) / chosen.gib, 2)
-        print(
-            f"{row['what']!s:26} {row['peak_mb'] or ''!s:>8} {row['cpu_seconds']!s:>8} {per_gib:>10} {row['wall_seconds']!s:>8}"
-        )
+        cells = (row["peak_mb"] or "", row["cpu_seconds"], per_gib, row["wall_seconds"])
+        print(f"{row['what']!s:26} {cells[0]!s:>8} {cells[1]!s:>8} {cells[2]!s:>10} {cells[3]!s:>8}")
 
 
 if __name__ == "__main__":

@@ -174,7 +174,8 @@ class Archive:
         Raises:
             InvalidInputError: If an argument is not allowed.
         """
-        from ckpt_archive.run import Run, RunSettings
+        from ckpt_archive.participant import RunSettings
+        from ckpt_archive.run import Run
 
         folder = str(staging) if staging is not None else self._environment.staging
         if not folder:

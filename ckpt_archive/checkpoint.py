@@ -3,6 +3,7 @@
 The failure policy lives here. What the user's own block raises is the user's, and passes through. What goes wrong on our
 side is logged, recorded as a gap, and said by ``staged = False``; it is raised only with ``on_error="raise"``. If there was
 no folder to give, because the disk is full or broken, whatever the block then raises follows from that, and is ours too.
+Where several writers save together, either way the others must hear that this one has no share.
 """
 
 import logging
@@ -12,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from ckpt_archive.errors import CkptArchiveError, InvalidInputError
+from ckpt_archive.errors import CkptArchiveError
 from ckpt_archive.local.seal import Draft, SealOutcome, Verdict
 from ckpt_archive.strictjson import Json
 
@@ -29,6 +30,7 @@ class Checkpoint:
         missed: Records that there is none.
         missing_path: The path to show where there is no draft; nothing exists there.
         raises: Whether errors of ours are raised.
+        awaited: Whether others wait for this share.
 
     Attributes:
         step: Training step.
@@ -45,6 +47,7 @@ class Checkpoint:
         missing_path: str,
         *,
         raises: bool,
+        awaited: bool = False,
     ) -> None:
         self.step = step
         self.staged = False
@@ -54,6 +57,7 @@ class Checkpoint:
         self._missed = missed
         self._path = missing_path
         self._raises = raises
+        self._awaited = awaited
         self._draft: Draft | None = None
 
     @property
@@ -80,10 +84,13 @@ class Checkpoint:
             return False
         if error is not None:
             self._discard(self._draft)
+            if self._awaited and isinstance(error, Exception):
+                self._record(f"the trainer failed to write it: {type(error).__name__}")
             return False
         try:
             outcome = self._seal(self._draft)
         except CkptArchiveError as problem:
+            self._discard(self._draft)
             self._failed(problem)
             return False
         self.duplicate = outcome.verdict in (Verdict.DUPLICATE_SAME, Verdict.DUPLICATE_KEPT_FIRST)
@@ -98,12 +105,15 @@ class Checkpoint:
 
     def _failed(self, error: CkptArchiveError) -> None:
         _log.error("step %d was not saved: %s", self.step, error)
-        try:
-            self._missed(error.message)
-        except CkptArchiveError as second:
-            _log.error("and that can not be recorded: %s", second)
+        self._record(error.message)
         if self._raises:
             raise error
+
+    def _record(self, reason: str) -> None:
+        try:
+            self._missed(reason)
+        except CkptArchiveError as error:
+            _log.error("that step %d was not saved can not be recorded: %s", self.step, error)
 
     def _discard(self, draft: Draft) -> None:
         try:
@@ -115,15 +125,16 @@ class Checkpoint:
 def plain_metrics(metrics: Mapping[str, Any] | None) -> dict[str, Json]:
     """Metrics as a record can hold them: NaN and infinities, which JSON lacks, as text.
 
-    Raises:
-        InvalidInputError: If a value is not a number.
+    What is not a number is left out, with a warning: training does not end for a metric.
     """
     plain: dict[str, Json] = {}
     for name, value in (metrics or {}).items():
         try:
             # Also what only looks like a number: a NumPy scalar, a tensor of one element.
             number = value if isinstance(value, int) else float(value)
-        except (TypeError, ValueError) as error:
-            raise InvalidInputError(f"the metric {name!r} is {value!r}", hint="Metrics are numbers.") from error
-        plain[str(name)] = number if math.isfinite(number) else str(number)
+            finite = math.isfinite(number)
+        except (TypeError, ValueError, OverflowError, RuntimeError) as error:
+            _log.warning("the metric %r is not recorded, for it is not a number: %s", name, error)
+            continue
+        plain[str(name)] = number if finite else str(number)
     return plain

@@ -4,6 +4,7 @@ The same functions run when a checkpoint is sealed and when one is restored, so 
 and a manifest from an untrusted bucket can name nothing that a seal would have refused.
 """
 
+import itertools
 import re
 import unicodedata
 from collections.abc import Iterable
@@ -110,24 +111,28 @@ def check_file_tree(paths: Iterable[str]) -> None:
         InvalidInputError: If a path is not allowed, occurs twice, differs from another only in case (also as a folder),
             or is used both as a file and as a folder.
     """
-    seen: dict[str, tuple[str, bool]] = {}
-    for path in paths:
-        check_file_path(path)
-        components = path.split("/")
-        for depth in range(1, len(components) + 1):
-            name, is_folder = "/".join(components[:depth]), depth < len(components)
-            known = seen.get(name.casefold())
-            if known is None:
-                seen[name.casefold()] = (name, is_folder)
-            elif known[0] != name:
-                raise InvalidInputError(
-                    f"the file names {known[0]!r} and {name!r} differ only in case",
-                    hint="Rename one: they could not be restored into every file system.",
-                )
-            elif known[1] != is_folder:
-                raise InvalidInputError(f"{name!r} is both a file and a folder", hint="Rename one of them.")
-            elif not is_folder:
-                raise InvalidInputError(f"the file name {name!r} occurs twice", hint="Each file is contributed once.")
+    names = [check_file_path(path) for path in paths]
+    # With a separator below all characters that a name may have, what lies in one folder, whatever its case, is side by
+    # side, and a file comes before what would lie in a folder of its name.
+    names.sort(key=lambda name: name.casefold().replace("/", "\0"))
+    for before, name in itertools.pairwise(names):
+        _check_neighbours(before, name)
+
+
+def _check_neighbours(before: str, name: str) -> None:
+    if before == name:
+        raise InvalidInputError(f"the file name {name!r} occurs twice", hint="Each file is contributed once.")
+    components = before.split("/")
+    for depth, (first, second) in enumerate(zip(components, name.split("/"), strict=False), start=1):
+        if first.casefold() != second.casefold():
+            return
+        if first != second:
+            folder = components[: depth - 1]
+            raise InvalidInputError(
+                f"the file names {'/'.join([*folder, first])!r} and {'/'.join([*folder, second])!r} differ only in case",
+                hint="Rename one: they could not be restored into every file system.",
+            )
+    raise InvalidInputError(f"{before!r} is both a file and a folder", hint="Rename one of them.")
 
 
 def check_sha256(text: str) -> str:

@@ -1,76 +1,40 @@
 """One run in the process that trains it: resume, save, wait. Only `resume`, `restore` and `rollback` ask the archive."""
 
 import logging
+import operator
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from ckpt_archive.checkpoint import Checkpoint, plain_metrics
-from ckpt_archive.contribution import Contribution
 from ckpt_archive.disk.protocol import join
-from ckpt_archive.errors import CapacityError, InvalidInputError
+from ckpt_archive.errors import CapacityError, InvalidInputError, NotFoundError
 from ckpt_archive.local.agent_status import read_status
-from ckpt_archive.local.capacity import check_room
 from ckpt_archive.local.gaps import record_missed
-from ckpt_archive.local.launches import LiveLaunch, begin_launch, read_resume
-from ckpt_archive.local.ring import evict, saves_count, scan
-from ckpt_archive.local.seal import Draft, SealOutcome, open_draft
+from ckpt_archive.local.launches import LiveLaunch, begin_launch, read_resume, record_resume
+from ckpt_archive.local.ring import scan
+from ckpt_archive.local.seal import Draft, SealOutcome
 from ckpt_archive.local.staging import Staging
 from ckpt_archive.machine import Machine
-from ckpt_archive.names import check_rank, check_run_name, check_step
+from ckpt_archive.names import check_step
+from ckpt_archive.participant import RunSettings, common_key, given_key, key_of, rank_of
 from ckpt_archive.place import Place
 from ckpt_archive.progress import Progress
-from ckpt_archive.promotion import Every
-from ckpt_archive.settings import LAUNCH_KEY, Environment
+from ckpt_archive.saving import Saver
+from ckpt_archive.settings import Environment
 from ckpt_archive.strictjson import Json
 
 if TYPE_CHECKING:
     from ckpt_archive.archive import Archive
+    from ckpt_archive.restore.delivery import Delivery, Found
+    from ckpt_archive.restore.exchange import Agree
     from ckpt_archive.restore.result import Restored
-    from ckpt_archive.restore.resuming import Agree, Resumer
+    from ckpt_archive.restore.resuming import Resumer
+    from ckpt_archive.restore.selection import Selection
 
 _log = logging.getLogger(__name__)
 
-_LATE = timedelta(minutes=15)
 _POLL_SECONDS = 0.1
-
-
-@dataclass(frozen=True, slots=True)
-class RunSettings:
-    """What `Archive.run` was told; see there.
-
-    Raises:
-        InvalidInputError: If a value is not allowed.
-    """
-
-    name: str
-    staging: str
-    keep_local: int
-    promote: Every
-    labels: Mapping[str, Json]
-    sources: tuple[Mapping[str, Json], ...]
-    rank: int | None
-    writers: int
-    launch_key: str | None
-    quota_bytes: int | None
-    on_error: str
-    agent: str
-    network_staging: bool
-
-    def __post_init__(self) -> None:
-        check_run_name(self.name)
-        for name, value in (("keep_local", self.keep_local), ("writers", self.writers)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise InvalidInputError(f"{name} = {value!r} is not allowed", hint="Use an integer from 1 on.")
-        for name, chosen, allowed in (
-            ("on_error", self.on_error, ("log", "raise")),
-            ("agent", self.agent, ("auto", "external")),
-        ):
-            if chosen not in allowed:
-                raise InvalidInputError(f"{name} = {chosen!r} is not allowed", hint=f"Use {' or '.join(allowed)}.")
-        self.promote.check_writers(self.writers)
 
 
 class Run:
@@ -96,12 +60,12 @@ class Run:
         self._settings = settings
         self._machine = machine
         self._environment = environment
-        self._start_agent = start_agent
         self._staging = Staging(machine, settings.staging, allow_network=settings.network_staging)
         self._run = self._staging.run(settings.name)
+        self._saver = Saver(self._run, settings, start_agent)
         self._live: LiveLaunch | None = None
-        self._last_size_bytes = 0
-        self._warned: set[str] = set()
+        self._key: str | None = given_key(settings, environment)
+        self._restored: tuple[Found, bool] | None = None
 
     @property
     def name(self) -> str:
@@ -110,7 +74,7 @@ class Run:
 
     def checkpoint(
         self,
-        step: int,
+        step: SupportsIndex,
         *,
         metrics: Mapping[str, Any] | None = None,
         rank: int | None = None,
@@ -124,40 +88,46 @@ class Run:
         Args:
             step: Training step.
             metrics: Numbers to be recorded with it.
-            rank: Which writer this is; by default as `Archive.run` was told, else 0.
+            rank: Which writer this is; by default as `Archive.run` was told, else as the launcher says.
             writers: How many writers this checkpoint has; must be what `Archive.run` was told.
             lineage: Further facts about where it came from.
 
         Raises:
             InvalidInputError: If an argument is not allowed.
         """
-        check_step(step)
+        number = _step(step)
         settings = self._settings
         if writers is not None and writers != settings.writers:
             raise InvalidInputError(
                 f"this checkpoint has {writers} writers, but the run was opened for {settings.writers}",
                 hint=f"Write archive.run({self.name!r}, writers={writers}, …).",
             )
-        number = self._rank(rank)
+        writer = rank_of(settings, self._environment, rank)
         plain = plain_metrics(metrics)
         facts = {
             **({"sources": [dict(item) for item in settings.sources]} if settings.sources else {}),
             **(lineage or {}),
         }
 
+        def begin() -> Draft:
+            live = self._launch()
+            self._go_on_from_restored(live)
+            return self._saver.open_draft(writer)
+
         def seal(draft: Draft) -> SealOutcome:
-            return self._seal(draft, step, number, plain, facts)
+            return self._saver.seal(self._launch(), draft, number, writer, plain, facts)
 
         def missed(reason: str) -> None:
-            record_missed(self._run, self._launch().ordinal, step, number, reason)
+            record_missed(self._run, self._launch().ordinal, number, writer, reason)
 
         return Checkpoint(
-            step,
-            self._open_draft,
+            number,
+            begin,
             seal,
             missed,
             join(self._run.tmp, "no-room"),
             raises=settings.on_error == "raise",
+            awaited=settings.writers > 1,
         )
 
     def resume(
@@ -183,12 +153,21 @@ class Run:
 
         Raises:
             IntegrityError: If it is damaged.
+            NotFoundError: If there is no archive, or a step that somebody chose is not there any more.
             UnavailableError: If the archive does not answer and this node can not tell alone.
         """
         from ckpt_archive.restore.selection import Selection
 
-        resumer = self._resumer(to, Selection.of(include, None), fallback=fallback, progress=progress)
-        restored = resumer.resume() if agree is None else resumer.resume_agreed(agree, self._rank(None))
+        delivery = self._delivery(to, Selection.of(include, None), progress)
+        if self._settings.writers == 1:
+            restored = self._resumer(delivery, fallback=fallback).resume()
+        elif agree is None:
+            rank = rank_of(self._settings, self._environment)
+            restored = self._resumer(delivery, fallback=fallback).resume_recorded(rank)
+        else:
+            rank = rank_of(self._settings, self._environment)
+            self._agree_on_key(agree)
+            restored = self._resumer(delivery, fallback=fallback).resume_agreed(agree, rank)
         where = (
             "from nothing" if restored is None else f"from step {restored.step} ({restored.source}, {restored.path})"
         )
@@ -208,6 +187,9 @@ class Run:
     ) -> "Restored":
         """A checkpoint in a folder, from the ring or the archive, every byte verified.
 
+        "latest" is as good as `resume`. Anything else decides nothing, unless this process saves without having resumed: then
+        its launch went on from what it restored last.
+
         Args:
             step: A step; "latest" is what `resume` answers, "latest-archived" the archive's.
             to: Where to make its folder; by default in the staging directory.
@@ -224,28 +206,52 @@ class Run:
         """
         from ckpt_archive.restore.selection import Selection
 
-        resumer = self._resumer(to, Selection.of(include, rank), fallback=fallback, progress=progress)
-        return resumer.fetch(step, attempt, self._find)
+        delivery = self._delivery(to, Selection.of(include, rank), progress)
+        if step == "latest" and attempt is None:
+            restored = self._latest(delivery, fallback=fallback)
+            if restored is None:
+                raise NotFoundError(
+                    f"the run {self.name!r} has no checkpoint yet", hint="Use resume(), which says None."
+                )
+            return restored
+        wanted = step if isinstance(step, str) else _step(step)
+        found = delivery.find(wanted, attempt, self._find, fallback=fallback)
+        self._restored = found, isinstance(wanted, int)
+        return found.restored
 
-    def rollback(self, step: int, *, attempt: int | None = None, to: str | Path | None = None) -> "Restored":
+    def rollback(self, step: SupportsIndex, *, attempt: int | None = None, to: str | Path | None = None) -> "Restored":
         """Go back: a new attempt that goes on from `step`. What was saved since stays, and answers "latest" no more.
 
         Raises:
+            InvalidInputError: If there are several writers, or the step is on this node alone and of another archive.
             NotFoundError: If there is no such checkpoint.
             IntegrityError: If it is damaged.
             UnavailableError: If the archive does not answer.
         """
         from ckpt_archive.restore.selection import Selection
+        from ckpt_archive.ship.numbering import ring_place
 
-        check_step(step)
-        resumer = self._resumer(to, Selection(), fallback=False, progress=None)
-        restored, place, point = resumer.choose_step(step, attempt, self._find)
-        self._begin_again()
-        self._resumer(to, Selection(), fallback=False, progress=None).record(
-            self._archive.connection, place, point, explicit=True
-        )
-        _log.warning("run %s goes back to step %d, as a new attempt", self.name, restored.step)
-        return restored
+        if self._settings.writers > 1:
+            raise InvalidInputError(
+                "several writers can not go back one by one",
+                hint="Start the job again, with a new launch key, and let it restore that step.",
+            )
+        connection = self._archive.connection
+        delivery = self._delivery(to, Selection(), None)
+        found = delivery.find(_step(step), attempt, self._find)
+        point, place = found.point, found.place
+        if point is not None:
+            place = ring_place(connection, self._run, self._archive.url, point.launch, point.step)
+        if place is None:
+            raise InvalidInputError(
+                f"step {found.restored.step} of {self.name} is on this node alone, and of another archive",
+                hint="Choose a checkpoint of this archive.",
+            )
+        self.finish()
+        self._live = self._begin(self._machine.nonce())
+        self._resumer(delivery, fallback=False).record(connection, place, point, explicit=True)
+        _log.warning("run %s goes back to step %d, as a new attempt", self.name, found.restored.step)
+        return found.restored
 
     def flush(self, *, timeout_seconds: float = 120.0) -> None:
         """Wait until everything promoted on this node is archived or given up.
@@ -253,9 +259,9 @@ class Run:
         Raises:
             CapacityError: If that takes longer.
         """
-        self._ensure_agent()
         ends_at = self._machine.clock.monotonic() + timeout_seconds
         while waiting := [share for share in scan(self._run) if share.is_pinned]:
+            self._saver.ensure_agent()
             if self._machine.clock.monotonic() >= ends_at:
                 status = read_status(self._staging)
                 why = f": {status.troubles[0]}" if status is not None and status.troubles else ""
@@ -280,6 +286,18 @@ class Run:
     def _find(self, step: int | str, attempt: int | None) -> Place:
         return self._archive.find(self.name, step, attempt=attempt)
 
+    def _latest(self, delivery: "Delivery", *, fallback: bool) -> "Restored | None":
+        if self._live is not None:
+            from ckpt_archive.restore.local_view import ring_points
+
+            own = [point for point in ring_points(self._run) if point.launch == self._live.ordinal]
+            if own:
+                return delivery.from_point(own[-1])
+        resumer = self._resumer(delivery, fallback=fallback)
+        if self._settings.writers == 1:
+            return resumer.resume()
+        return resumer.resume_recorded(rank_of(self._settings, self._environment))
+
     def _launch(self) -> LiveLaunch:
         """This process's part in the launch, begun when it is first needed."""
         if self._live is None:
@@ -288,9 +306,6 @@ class Run:
 
     def _begin(self, key: str) -> LiveLaunch:
         settings = self._settings
-        every: dict[str, Json] = {"rule": "every", "count": settings.promote.count}
-        if settings.promote.save_every_steps is not None:
-            every["save_every_steps"] = settings.promote.save_every_steps
         self._run.prepare()
         live = begin_launch(
             self._run,
@@ -300,7 +315,7 @@ class Run:
             keep_local=settings.keep_local,
             labels=settings.labels,
             sources=[dict(item) for item in settings.sources],
-            every=every,
+            every=settings.every(),
             quota_bytes=settings.quota_bytes,
         )
         _log.info(
@@ -309,117 +324,62 @@ class Run:
         )  # fmt: skip
         return live
 
-    def _begin_again(self) -> None:
-        self.finish()
-        if self._settings.writers > 1:
-            raise InvalidInputError(
-                "several writers can not go back one by one",
-                hint="Start the job again, with a new launch key, and let it restore that step.",
-            )
-        self._live = self._begin(self._machine.nonce())
-
     def _launch_key(self) -> str:
-        settings, environment = self._settings, self._environment
-        given = settings.launch_key or environment.launch_key
-        if given:
-            return given
-        if settings.writers == 1:
+        if self._key is not None:
+            return self._key
+        if self._settings.writers == 1:
             # Two processes are two launches, also where a job script starts them in a loop within one job.
-            return (
-                f"{environment.scheduler_key}/{self._machine.nonce()}"
-                if environment.scheduler_key
-                else self._machine.nonce()
-            )
-        if environment.scheduler_key:
-            return environment.scheduler_key
-        raise InvalidInputError(
-            f"{settings.writers} writers have no launch key in common",
-            hint=f"Set {LAUNCH_KEY} to the same new text for all processes of this launch, or give launch_key=.",
-        )
+            return key_of(self._environment, self._machine.nonce())
+        return common_key(self._settings, self._environment)
 
-    def _rank(self, given: int | None) -> int:
-        rank = given if given is not None else self._settings.rank
-        environment = self._environment
-        if rank is None:
-            if environment.rank not in (None, 0) and self._settings.writers == 1:
-                raise InvalidInputError(
-                    f"this is rank {environment.rank} of {environment.world_size or 'several'}, and nothing says what it "
-                    "contributes",
-                    hint=f"Save on rank 0 alone, or write archive.run({self.name!r}, rank={environment.rank}, "
-                    f"writers={environment.world_size or '…'}, …).",
-                )
-            rank = environment.rank if environment.rank is not None and self._settings.writers > 1 else 0
-        if check_rank(rank) >= self._settings.writers:
-            raise InvalidInputError(
-                f"rank {rank} of {self._settings.writers} writers is not possible", hint="Ranks count from 0."
-            )
-        return rank
+    def _agree_on_key(self, agree: "Agree") -> None:
+        """What a launcher sets need not be new with every launch; what rank 0 draws is."""
+        from ckpt_archive.restore.exchange import agreed, together
 
-    def _open_draft(self) -> Draft:
-        self._launch()
-        try:
-            check_room(self._staging, self._last_size_bytes, self._settings.quota_bytes)
-        except CapacityError:
-            evict(self._run, self._settings.keep_local)
-            check_room(self._staging, self._last_size_bytes, self._settings.quota_bytes)
-        return open_draft(self._run)
+        nonces = agreed(together(agree, self._settings.writers, self._machine.nonce))
+        if self._key is None:
+            self._key = key_of(self._environment, nonces[0])
 
-    def _seal(
-        self, draft: Draft, step: int, rank: int, metrics: Mapping[str, Json], facts: Mapping[str, Json]
-    ) -> SealOutcome:
-        live = self._launch()
-        saves = saves_count(self._run, rank) + 1
-        resume = read_resume(self._run, live.ordinal)
-        lineage = dict(facts)
-        if resume is not None and resume.resume_from is not None:
-            lineage["resumed_from"] = resume.resume_from.to_json()
-        contribution = Contribution(
-            launch_key=live.launch.launch_key,
-            writers=self._settings.writers,
-            staged_at=self._machine.clock.now(),
-            promotion=self._settings.promote.to_json(step, saves),
-            metrics=metrics,
-            labels=dict(self._settings.labels),
-            lineage=lineage,
-        )
-        outcome = draft.seal(live.ordinal, step, rank, contribution, saves)
-        self._last_size_bytes = outcome.share.size_bytes
-        self._ensure_agent()
-        self._pass_on_troubles()
-        return outcome
-
-    def _ensure_agent(self) -> None:
-        if self._settings.agent == "auto":
-            self._start_agent(self._staging.root)
-
-    def _pass_on_troubles(self) -> None:
-        """What keeps the agent from archiving is told to the trainer's log, each sentence once."""
-        status = read_status(self._staging)
-        if status is None:
+    def _go_on_from_restored(self, live: LiveLaunch) -> None:
+        """A launch that saves without having resumed went on from what it restored."""
+        restored, self._restored = self._restored, None
+        if restored is None or read_resume(self._run, live.ordinal) is not None:
             return
-        late = status.oldest_staged_at is not None and self._machine.clock.now() - status.oldest_staged_at > _LATE
-        if not (status.denied or late):
+        if any(share.launch == live.ordinal for share in scan(self._run)):
             return
-        for trouble in status.troubles or (
-            "the uploader is behind: its oldest promotion waits for more than 15 minutes",
-        ):
-            if trouble not in self._warned:
-                self._warned.add(trouble)
-                _log.warning("nothing of run %s is being archived: %s", self.name, trouble)
+        found, explicit = restored
+        ring = None if found.point is None else (found.point.launch, found.point.step)
+        source = "archive" if ring is None else "ring"
+        record_resume(self._run, live.ordinal, found.place, explicit, source, ring)
 
-    def _resumer(
-        self, to: str | Path | None, selection: Any, *, fallback: bool, progress: Progress | None
-    ) -> "Resumer":
-        from ckpt_archive.restore.resuming import Resumer
+    def _delivery(self, to: str | Path | None, selection: "Selection", progress: Progress | None) -> "Delivery":
+        from ckpt_archive.restore.delivery import Delivery
 
-        return Resumer(
+        return Delivery(
             machine=self._machine,
             run=self._run,
-            launch=self._launch().launch,
-            connect=self._archive.quick_connection,
+            connect=lambda: self._archive.connection,
             transfer=self._archive.transfer,
             to=None if to is None else str(Path(to).absolute()),
             selection=selection,
-            fallback=fallback,
             progress=progress,
         )
+
+    def _resumer(self, delivery: "Delivery", *, fallback: bool) -> "Resumer":
+        from ckpt_archive.restore.resuming import Resumer
+
+        return Resumer(
+            run=self._run,
+            launch=self._launch().launch,
+            connect=self._archive.quick_connection,
+            delivery=delivery,
+            fallback=fallback,
+        )
+
+
+def _step(value: SupportsIndex) -> int:
+    """A step as an integer of ours, also where it is one of NumPy's."""
+    try:
+        return check_step(operator.index(value))
+    except TypeError as error:
+        raise InvalidInputError(f"the step {value!r} is not allowed", hint="Use an integer from 0 on.") from error

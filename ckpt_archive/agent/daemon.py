@@ -1,8 +1,8 @@
 """The agent as a process: one per staging directory, held by a lock; it yields to a newer one, and may leave when idle."""
 
 import logging
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
 from ckpt_archive import record
@@ -12,6 +12,8 @@ from ckpt_archive.disk import durable
 from ckpt_archive.disk.protocol import LockMode, join
 from ckpt_archive.errors import CkptArchiveError, ConflictError, IntegrityError, InvalidInputError
 from ckpt_archive.local.agent_status import AgentStatus, read_status, write_status
+from ckpt_archive.local.faults import converting
+from ckpt_archive.local.gaps import load_missed
 from ckpt_archive.local.ring import SealedShare, scan
 from ckpt_archive.local.staging import Staging
 from ckpt_archive.machine import Machine
@@ -22,6 +24,8 @@ PROTOCOL = 1
 """Raised when two releases must not work on one staging directory in turns."""
 
 _HANDOVER = "agent.handover.json"
+_MORE_TRIES = 5
+_TRY_AGAIN_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +51,15 @@ class Daemon:
         agent: What it runs.
         settings: How it works.
         pid: This process, for people.
+        protocol: The version of its ways.
     """
 
-    def __init__(self, machine: Machine, agent: Agent, settings: AgentSettings, pid: int = 0) -> None:
+    def __init__(
+        self, machine: Machine, agent: Agent, settings: AgentSettings, pid: int = 0, *, protocol: int = PROTOCOL
+    ) -> None:
         self._machine = machine
         self._pid = pid
+        self._protocol = protocol
         self._agent = agent
         self._staging = agent.staging
         self._settings = settings
@@ -73,28 +81,34 @@ class Daemon:
 
         Raises:
             ConflictError: If another agent works here already.
+            UnavailableError: If the disk does not answer.
         """
         with self._sole():
+            inode = self._lock_inode()
             idle_since: float | None = None
-            while not should_stop() and not self._newer_wants_it():
+            # Whoever removed the lock's file, with the staging directory perhaps, has made room for another agent.
+            while not should_stop() and not self._newer_wants_it() and self._lock_inode() == inode:
                 done = self._pass()
                 if on_pass is not None:
                     on_pass(done)
                 now = self._machine.clock.monotonic()
-                busy = done.live or done.pending or done.troubles
+                busy = done.live or done.pending or done.untold
                 idle_since = None if busy else (now if idle_since is None else idle_since)
                 if until_idle and idle_since is not None and now - idle_since >= self._settings.linger_seconds:
                     return
                 self._machine.clock.sleep(self._settings.poll_seconds)
 
     def drain(self, timeout_seconds: float, *, on_pass: Callable[[Pass], None] | None = None) -> DrainReport:
-        """Work, or watch the agent that works here, until everything promoted is archived or the time is over."""
+        """Work, or watch the agent that works here, until the time is over, or everything promoted is archived or given up.
+
+        What was given up counts when the archive knows of it.
+        """
         ends_at = self._machine.clock.monotonic() + timeout_seconds
         held: AbstractContextManager[None] | None = None
         troubles: tuple[str, ...] = ()
         try:
             while True:
-                held = held or self._machine.fs.try_lock(self._staging.agent_lock, LockMode.EXCLUSIVE)
+                held = held or self._try_lock()
                 if held is not None:
                     done = self._pass()
                     troubles = tuple(done.troubles)
@@ -104,8 +118,15 @@ class Daemon:
                     said = read_status(self._staging)
                     troubles = () if said is None else said.troubles
                 remaining = pending(self._staging)
-                if not remaining or self._machine.clock.monotonic() >= ends_at:
-                    return DrainReport(not remaining, tuple(remaining), troubles if remaining else ())
+                untold = _untold(self._staging)
+                if not (remaining or untold):
+                    return DrainReport(done=True, remaining=(), troubles=())
+                if self._machine.clock.monotonic() >= ends_at:
+                    if untold:
+                        troubles += (
+                            f"{untold} checkpoints were given up here and the archive does not know of it yet",
+                        )
+                    return DrainReport(done=False, remaining=tuple(remaining), troubles=troubles)
                 self._machine.clock.sleep(min(self._settings.poll_seconds, 1.0))
         finally:
             if held is not None:
@@ -128,7 +149,7 @@ class Daemon:
         status = AgentStatus(
             self._machine.clock.now(),
             self._pid,
-            PROTOCOL,
+            self._protocol,
             len(done.pending),
             oldest,
             tuple(done.troubles),
@@ -141,28 +162,57 @@ class Daemon:
         else:
             self._said = said
 
-    def _sole(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def _sole(self) -> Iterator[None]:
+        """Be the one agent of the staging directory."""
+        with converting(f"no agent can work in {self._staging.root}"):
+            durable.make_directories(self._machine.fs, self._staging.root)
+        held = self._try_lock()
+        for _ in range(_MORE_TRIES):
+            if held is not None:
+                break
+            # Whoever asks whether an agent works here holds the lock for a moment too.
+            self._machine.clock.sleep(_TRY_AGAIN_SECONDS)
+            held = self._try_lock()
+        with held or self._taken_over():
+            with converting(f"{self._handover} can not be removed"):
+                # It was for us, or for one that is gone.
+                durable.remove_if_there(self._machine.fs, self._handover)
+            yield
+
+    def _taken_over(self) -> AbstractContextManager[None]:
+        """The lock of an older agent, which is asked to leave; taken when it has finished its pass."""
         fs = self._machine.fs
-        durable.make_directories(fs, self._staging.root)
-        held = fs.try_lock(self._staging.agent_lock, LockMode.EXCLUSIVE)
-        if held is None:
-            said = read_status(self._staging)
-            if said is not None and said.protocol < PROTOCOL:
-                data = record.encode("agent-handover", {"protocol": PROTOCOL}, {})
-                durable.replace(fs, join(self._staging.root, _HANDOVER), data, nonce=self._machine.nonce())
-                return fs.lock(self._staging.agent_lock, LockMode.EXCLUSIVE)
+        said = read_status(self._staging)
+        if said is None or said.protocol >= self._protocol:
             who = f" (process {said.pid})" if said is not None and said.pid else ""
             raise ConflictError(
                 f"another agent{who} works in {self._staging.root} already",
                 hint="One agent serves all runs of a staging directory: let it work.",
             )
-        return held
+        with converting(f"the agent of {self._staging.root} can not be asked to leave"):
+            data = record.encode("agent-handover", {"protocol": self._protocol}, {})
+            durable.replace(fs, self._handover, data, nonce=self._machine.nonce())
+        return fs.lock(self._staging.agent_lock, LockMode.EXCLUSIVE)
+
+    def _try_lock(self) -> AbstractContextManager[None] | None:
+        with converting(f"the lock of the agent of {self._staging.root} can not be asked"):
+            return self._machine.fs.try_lock(self._staging.agent_lock, LockMode.EXCLUSIVE)
+
+    def _lock_inode(self) -> int | None:
+        try:
+            return self._machine.fs.stat(self._staging.agent_lock).inode
+        except OSError:
+            return None
+
+    @property
+    def _handover(self) -> str:
+        return join(self._staging.root, _HANDOVER)
 
     def _newer_wants_it(self) -> bool:
-        path = join(self._staging.root, _HANDOVER)
         try:
-            asked = record.decode("agent-handover", durable.read_small(self._machine.fs, path), path)
-            return asked.number("protocol") > PROTOCOL
+            data = durable.read_small(self._machine.fs, self._handover)
+            return record.decode("agent-handover", data, self._handover).number("protocol") > self._protocol
         except InvalidInputError:
             # Only a newer release writes what we can not read.
             return True
@@ -177,3 +227,7 @@ def pending(staging: Staging) -> list[SealedShare]:
         UnavailableError: If the disk does not answer.
     """
     return [share for name in staging.runs() for share in scan(staging.run(name)) if share.is_pinned]
+
+
+def _untold(staging: Staging) -> int:
+    return sum(len(load_missed(staging.run(name))) for name in staging.runs())

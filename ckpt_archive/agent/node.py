@@ -3,58 +3,42 @@
 Theory of operation. A pass begins with what lies on the disk and keeps nothing that it could not find out again. Per run it
 
 1. removes what dead writers left, and sets aside what can not be trusted;
-2. brings promoted shares into the archive, oldest first: number of the launch, digests, objects, receipt, commit;
-3. tells the archive of gaps, and follows what other writers decided;
+2. tells the archive of gaps, and follows what other writers decided;
+3. brings promoted shares into the archive, oldest first: number of the launch, digests, objects, receipt, commit;
 4. digests the other shares, so that a restart can prove them;
 5. evicts what the ring need not hold, and under pressure gives promotions up, each with a record that says so.
 
-An error of one share stops that share for a while, an archive that does not answer stops everything that goes there; nothing
-stops the rest. What is remembered between passes is only when to try again.
+An error of one share stops that share for a while, one of a run that run, an archive that does not answer stops everything
+that goes there; nothing stops the rest. What is remembered between passes only saves work: when to try again, and what need
+not be looked at again.
 """
 
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TypeVar
 
 from ckpt_archive.agent import outbox
+from ckpt_archive.agent.archives import Archives
+from ckpt_archive.agent.pauses import Pauses
 from ckpt_archive.agent.relief import relieve
 from ckpt_archive.agent.settings import AgentSettings
+from ckpt_archive.agent.shipping import Archived, Shipper
 from ckpt_archive.commit.connection import Connection
-from ckpt_archive.errors import (
-    CkptArchiveError,
-    ConflictError,
-    DeniedError,
-    IntegrityError,
-    NotFoundError,
-    UnavailableError,
-)
+from ckpt_archive.errors import CkptArchiveError, NotFoundError, UnavailableError
+from ckpt_archive.local.gaps import MissedSave
 from ckpt_archive.local.launches import LocalLaunch, has_ended, load_launches, read_resume
-from ckpt_archive.local.ring import SealedShare, scan, still_same
+from ckpt_archive.local.ring import SealedShare, scan
 from ckpt_archive.local.staging import RunStaging, Staging
 from ckpt_archive.local.tidy import clean
 from ckpt_archive.machine import Machine
 from ckpt_archive.progress import Progress, ProgressEvent
 from ckpt_archive.ship.numbering import number_launch
-from ckpt_archive.ship.sealed import Shipped, digest_sealed, forget_other_archive, ship
-from ckpt_archive.store.protocol import StoreLimits
+from ckpt_archive.ship.sealed import digest_sealed, forget_other_archive
+
+__all__ = ["Agent", "Archived", "Pass"]
 
 _log = logging.getLogger(__name__)
-
-T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Archived:
-    """A share that is now in the archive, its checkpoint committed."""
-
-    run: str
-    attempt: int
-    step: int
-    rank: int
-    bytes_sent: int
-    bytes_resumed: int
 
 
 @dataclass(slots=True)
@@ -64,16 +48,44 @@ class Pass:
     Attributes:
         archived: What was archived.
         pending: Promoted shares that are still not archived.
-        troubles: What stood in the way, one sentence each.
+        untold: How many gaps the archive does not know of yet.
+        troubles: What stands in the way, one sentence each.
         denied: Whether one of them is about credentials or rights.
         live: Whether a launch of this staging directory lives.
     """
 
     archived: list[Archived] = field(default_factory=list)
     pending: list[SealedShare] = field(default_factory=list)
+    untold: int = 0
     troubles: list[str] = field(default_factory=list)
     denied: bool = False
     live: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Visit:
+    """A launch as it was found at the beginning of a pass."""
+
+    run: RunStaging
+    launch: LocalLaunch
+    shares: Sequence[SealedShare]
+    missed: Sequence[MissedSave]
+    all_shares: Sequence[SealedShare]
+
+    @property
+    def key(self) -> str:
+        return f"{self.run.folder} launch {self.launch.ordinal}"
+
+    @property
+    def decisions_key(self) -> str:
+        return f"{self.key} decisions"
+
+    def missed_key(self, missed: MissedSave) -> str:
+        return f"{self.key} step {missed.step} rank {missed.rank}"
+
+    def keys(self) -> set[str]:
+        """What is remembered about it by."""
+        return {self.launch.archive_url, self.key, self.decisions_key, *map(self.missed_key, self.missed)}
 
 
 class Agent:
@@ -97,12 +109,14 @@ class Agent:
     ) -> None:
         self._machine = machine
         self._staging = staging
-        self._connect = connect
         self._settings = settings
         self._progress = progress
-        self._connections: dict[str, Connection] = {}
-        self._not_before_seconds: dict[str, float] = {}
-        self._known_archive: set[str] = set()
+        self._archives = Archives(machine.clock, connect)
+        self._pauses = Pauses(machine.clock, settings.recheck_seconds)
+        self._shipper = Shipper(machine, settings)
+        self._compared: set[str] = set()
+        self._digested: set[str] = set()
+        self._settled: set[str] = set()
         self._relieved_at_seconds = float("-inf")
 
     @property
@@ -117,162 +131,140 @@ class Agent:
             UnavailableError: If the staging directory itself can not be read.
         """
         done = Pass()
+        seen: set[str] = set()
         for name in self._staging.runs():
             run = self._staging.run(name)
-            clean(run)
-            launches = load_launches(run)
-            shares = scan(run)
-            done.live = done.live or any(not has_ended(run, launch.ordinal) for launch in launches)
-            for launch in launches:
-                self._serve(run, launch, [share for share in shares if share.launch == launch.ordinal], done)
-            self._digest(shares, done)
-            relieve(run, launches, self._settings, under_way=None)
-            done.pending += [share for share in scan(run) if share.is_pinned]
+            seen.add(run.folder)
+            try:
+                seen |= self._visit_run(run, done)
+            except CkptArchiveError as error:
+                self._note(run.folder, error)
+            else:
+                self._pauses.succeeded(run.folder)
+        self._pauses.keep(seen)
+        self._shipper.keep(seen)
+        self._compared &= seen
+        self._digested &= seen
+        self._settled &= seen
+        done.troubles = self._pauses.troubles()
+        done.denied = self._pauses.denied
         return done
 
-    def _serve(self, run: RunStaging, launch: LocalLaunch, shares: Sequence[SealedShare], done: Pass) -> None:
-        """All that a launch wants from its archive. A launch that has decided or saved nothing wants nothing."""
-        if not launch.archive_url or not (shares or read_resume(run, launch.ordinal) is not None):
+    def _visit_run(self, run: RunStaging, done: Pass) -> set[str]:
+        """All that a run wants; the keys of what is to be remembered."""
+        clean(run)
+        launches = load_launches(run)
+        shares = scan(run)
+        missed = outbox.missed_launches(run)
+        seen = {share.folder for share in shares}
+        done.live = done.live or any(not has_ended(run, launch.ordinal) for launch in reversed(launches))
+        for launch in launches:
+            own = [share for share in shares if share.launch == launch.ordinal]
+            visit = _Visit(run, launch, own, missed.get(launch.ordinal, []), shares)
+            seen |= visit.keys()
+            self._guarded(launch.archive_url, visit.key, partial(self._serve, visit, done))
+        for share in reversed(shares):
+            # The newest first: it is what a restart will ask for.
+            if share.folder not in self._digested:
+                self._guarded("", share.folder, partial(self._digest, share))
+        relieve(run, launches, self._settings, under_way=None)
+        done.pending += [share for share in scan(run) if share.is_pinned]
+        done.untold += sum(map(len, outbox.missed_launches(run).values()))
+        return seen
+
+    def _serve(self, visit: _Visit, done: Pass) -> None:
+        """All that a launch wants from its archive. A launch that has decided, saved and missed nothing wants nothing."""
+        run, launch = visit.run, visit.launch
+        busy = bool(visit.shares or visit.missed)
+        if not launch.archive_url or (not busy and visit.key in self._settled):
             return
-        connection = self._connection(launch.archive_url, done)
-        if connection is None:
+        if not busy and read_resume(run, launch.ordinal) is None:
             return
-        self._start_over_if_new(connection, shares)
-        key = f"{run.folder}#{launch.ordinal}"
-        attempt = self._guarded(done, launch, key, partial(number_launch, connection, run, launch))
-        if attempt is None:
+        connection, is_new = self._archives.at(launch.archive_url)
+        if is_new:
+            self._compared.clear()
+            self._settled.clear()
+        for share in visit.shares:
+            if share.folder not in self._compared:
+                forget_other_archive(connection, share)
+                self._compared.add(share.folder)
+        attempt = number_launch(connection, run, launch)
+        if not busy:
+            if has_ended(run, launch.ordinal):
+                self._settled.add(visit.key)
             return
-        if launch.writers > 1:
-            follow = partial(outbox.follow_promotions, connection, run, attempt, shares)
-            self._guarded(done, launch, f"{key}#decisions", follow, pause_seconds=self._settings.recheck_seconds)
-        for share in shares:
-            if share.is_pinned:
-                archive = partial(self._archive, run, launch, connection, share, attempt, done)
-                self._guarded(done, launch, share.folder, archive)
-        by_place = {(share.step, share.rank): share for share in shares}
-        for missed in outbox.missed_launches(run).get(launch.ordinal, []):
+        by_place = {(share.step, share.rank): share for share in visit.shares}
+        for missed in visit.missed:
             share_of = by_place.get((missed.step, missed.rank))
             report = partial(outbox.report_gap, connection, run, attempt, missed, share_of)
-            self._guarded(done, launch, f"{key}#{missed.step}#{missed.rank}", report)
+            self._guarded(launch.archive_url, visit.missed_key(missed), report)
+        if launch.writers > 1:
+            self._guarded(
+                launch.archive_url,
+                visit.decisions_key,
+                partial(self._follow_promotions, visit, connection, attempt),
+            )
+        for share in visit.shares:
+            if share.is_pinned:
+                archive = partial(self._archive, visit, connection, share, attempt, done)
+                self._guarded(launch.archive_url, share.folder, archive)
 
-    def _archive(
-        self,
-        run: RunStaging,
-        launch: LocalLaunch,
-        connection: Connection,
-        share: SealedShare,
-        attempt: int,
-        done: Pass,
-    ) -> None:
-        if launch.writers > 1 and outbox.follow_decision(connection, share, attempt):
-            return
+    def _follow_promotions(self, visit: _Visit, connection: Connection, attempt: int) -> None:
+        outbox.follow_promotions(connection, visit.run, attempt, visit.shares)
+        self._pauses.postpone(visit.decisions_key)
+
+    def _archive(self, visit: _Visit, connection: Connection, share: SealedShare, attempt: int, done: Pass) -> None:
+        archived = self._shipper.archive(connection, share, attempt, visit.all_shares, self._watch(share))
+        if archived is not None:
+            done.archived.append(archived)
+        elif share.is_pinned:
+            self._pauses.postpone(share.folder)
+
+    def _digest(self, share: SealedShare) -> None:
         try:
-            report = ship(self._machine, connection, share, attempt, self._watch(run, launch, share))
-        except (IntegrityError, ConflictError) as error:
-            self._give_up_if_hopeless(share, error)
-            raise
-        if report.state is Shipped.AWAITING:
-            self._not_before_seconds[share.folder] = self._machine.clock.monotonic() + self._settings.recheck_seconds
-            return
-        sent, resumed = (report.upload.bytes_sent, report.upload.bytes_resumed) if report.upload else (0, 0)
-        done.archived.append(Archived(share.run, attempt, share.step, share.rank, sent, resumed))
-        _log.info("archived %s as attempt %d: %d bytes sent, %d found there", share, attempt, sent, resumed)
-
-    def _give_up_if_hopeless(self, share: SealedShare, error: CkptArchiveError) -> None:
-        """A share whose files changed under us, or whose place in the archive is taken, can never be archived."""
-        reason = error.message if isinstance(error, ConflictError) else ""
-        try:
-            still_same(share)
-        except IntegrityError as changed:
-            reason = changed.message
-        except NotFoundError:
-            return
-        if reason and not share.has_receipt:
-            outbox.give_up(share, reason)
-
-    def _connection(self, url: str, done: Pass) -> Connection | None:
-        """The archive at `url`; None while it does not answer."""
-        if not self._is_due(url):
-            done.troubles.append(f"{url} did not answer; the next try is due soon")
-            return None
-        if url not in self._connections:
-            try:
-                self._connections[url] = self._connect(url)
-            except CkptArchiveError as error:
-                self._note(done, error, url)
-                self._postpone(url)
-                return None
-        return self._connections[url]
-
-    def _start_over_if_new(self, connection: Connection, shares: Sequence[SealedShare]) -> None:
-        for share in shares:
-            if share.folder not in self._known_archive:
-                forget_other_archive(connection, share)
-                self._known_archive.add(share.folder)
-
-    def _guarded(
-        self,
-        done: Pass,
-        launch: LocalLaunch,
-        key: str,
-        action: Callable[[], T],
-        *,
-        pause_seconds: float = 0.0,
-    ) -> T | None:
-        """Do something if it is due; an error stops it for a while, and all of its archive if that does not answer."""
-        if not self._is_due(key) or not self._is_due(launch.archive_url):
-            return None
-        try:
-            result = action()
-        except UnavailableError as error:
-            self._note(done, error, launch.archive_url)
-            self._postpone(launch.archive_url)
+            digest_sealed(share, self._settings.transfer, self._archives.limits)
         except NotFoundError as error:
-            # Evicted, replaced or given up meanwhile: the next pass sees what is there.
             _log.info("%s", error)
-        except CkptArchiveError as error:
-            self._note(done, error, key)
-            self._postpone(key)
         else:
-            if pause_seconds:
-                self._not_before_seconds[key] = self._machine.clock.monotonic() + pause_seconds
-            return result
-        return None
+            self._digested.add(share.folder)
 
-    def _note(self, done: Pass, error: CkptArchiveError, what: str) -> None:
-        done.troubles.append(str(error))
-        done.denied = done.denied or isinstance(error, DeniedError)
-        _log.warning("%s: %s", what, error)
+    def _guarded(self, url: str, key: str, action: Callable[[], None]) -> None:
+        """Do something if it is due; an error stops it for a while, and all of its archive if that does not answer."""
+        if not (self._pauses.is_due(key) and self._pauses.is_due(url)):
+            return
+        try:
+            action()
+        except UnavailableError as error:
+            self._note(url or key, error)
+        except CkptArchiveError as error:
+            self._note(key, error)
+        else:
+            # Unless what it did inside has failed, or it said itself when it wants to be tried again.
+            for name in (key, url):
+                if self._pauses.is_due(name):
+                    self._pauses.succeeded(name)
 
-    def _is_due(self, key: str) -> bool:
-        return self._machine.clock.monotonic() >= self._not_before_seconds.get(key, float("-inf"))
+    def _note(self, key: str, error: CkptArchiveError) -> None:
+        self._pauses.postpone(key, error)
+        _log.warning("%s: %s", key, error)
 
-    def _postpone(self, key: str) -> None:
-        self._not_before_seconds[key] = self._machine.clock.monotonic() + self._settings.recheck_seconds
-
-    def _digest(self, shares: Sequence[SealedShare], done: Pass) -> None:
-        """Digests of what is not promoted, newest first: the newest is what a restart will ask for."""
-        limits = self._limits()
-        for share in reversed(shares):
-            try:
-                digest_sealed(share, self._settings.transfer, limits)
-            except NotFoundError:
-                continue
-            except CkptArchiveError as error:
-                self._note(done, error, share.folder)
-
-    def _limits(self) -> StoreLimits:
-        return next((connection.store.limits for connection in self._connections.values()), StoreLimits())
-
-    def _watch(self, run: RunStaging, launch: LocalLaunch, share: SealedShare) -> Progress:
-        """While a long upload is under way the ring must not fill the disk."""
+    def _watch(self, share: SealedShare) -> Progress:
+        """While a long upload is under way the rings must not fill the disk."""
 
         def told(event: ProgressEvent) -> None:
             now_seconds = self._machine.clock.monotonic()
             if now_seconds >= self._relieved_at_seconds + self._settings.poll_seconds:
                 self._relieved_at_seconds = now_seconds
-                relieve(run, [launch], self._settings, under_way=share)
+                self._relieve_all(share)
             if self._progress is not None:
                 self._progress(event)
 
         return told
+
+    def _relieve_all(self, under_way: SealedShare) -> None:
+        for name in self._staging.runs():
+            run = self._staging.run(name)
+            try:
+                relieve(run, load_launches(run), self._settings, under_way=under_way if name == under_way.run else None)
+            except CkptArchiveError as error:
+                _log.warning("%s: %s", run.folder, error)

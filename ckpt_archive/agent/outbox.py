@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from ckpt_archive.commit.connection import Connection
 from ckpt_archive.commit.decision import GAP, PROMOTE, Decision, decide, read_decision, read_decisions
+from ckpt_archive.errors import ConflictError
 from ckpt_archive.local.gaps import MissedSave, forget_missed, load_missed, record_missed
 from ckpt_archive.local.ring import SealedShare
 from ckpt_archive.local.staging import RunStaging
@@ -45,8 +46,8 @@ def report_gap(
         UnavailableError: If the store does not answer.
     """
     if share is None or share.has_gap:
-        decide(
-            connection.store,
+        _decide_gap(
+            connection,
             Decision(
                 archive_id=connection.archive_id,
                 run=run.name,
@@ -59,6 +60,46 @@ def report_gap(
             ),
         )
     forget_missed(run, missed)
+
+
+def give_up_for_good(connection: Connection, share: SealedShare, attempt: int, reason: str) -> None:
+    """Give a promotion up that can never be archived, whether or not its receipt is written. Raises as those two do."""
+    if share.has_receipt:
+        give_up_everywhere(connection, share, attempt, reason)
+    else:
+        give_up(share, reason)
+
+
+def give_up_everywhere(connection: Connection, share: SealedShare, attempt: int, reason: str) -> None:
+    """Give a checkpoint up of which this share's receipt is written already: in the archive first, where all see it.
+
+    Raises:
+        ConflictError: If it was decided otherwise.
+        UnavailableError: If the store does not answer.
+    """
+    machine = share.staging.machine
+    decision = Decision(
+        archive_id=connection.archive_id,
+        run=share.run,
+        attempt=attempt,
+        step=share.step,
+        action=GAP,
+        reason=f"rank {share.rank}: {reason}",
+        decided_by=machine.node,
+        decided_at=machine.clock.now(),
+    )
+    share.follow_gap(_decide_gap(connection, decision).reason)
+
+
+def _decide_gap(connection: Connection, decision: Decision) -> Decision:
+    standing = decide(connection.store, decision)
+    if standing.action is not GAP:
+        raise ConflictError(
+            f"{decision.run} step {decision.step} can not be given up ({decision.reason}): {standing.decided_by} has "
+            f"decided to archive it ({standing.reason})",
+            hint="The other writers go on waiting for it.",
+        )
+    return standing
 
 
 def follow_decision(connection: Connection, share: SealedShare, attempt: int) -> bool:

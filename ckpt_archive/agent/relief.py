@@ -1,15 +1,19 @@
 """Keeps the ring small and training's disk free: evicts, and under pressure gives promotions up, all agents in one order."""
 
 import logging
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from ckpt_archive.agent.outbox import give_up
 from ckpt_archive.agent.settings import AgentSettings
 from ckpt_archive.errors import CapacityError, ConflictError, NotFoundError
 from ckpt_archive.local.capacity import check_room
 from ckpt_archive.local.launches import LocalLaunch
-from ckpt_archive.local.ring import SealedShare, evict, scan, thin
+from ckpt_archive.local.ring import Group, SealedShare, evict, evictable, protected_groups, scan, thin
+from ckpt_archive.local.sealed import Seal
 from ckpt_archive.local.staging import RunStaging
+from ckpt_archive.strictjson import Json
 
 _log = logging.getLogger(__name__)
 
@@ -21,34 +25,85 @@ def relieve(
 
     Args:
         run: The run.
-        launches: Its launches; the newest one says how much is kept.
+        launches: Its launches; the newest one that has saved says how much is kept.
         settings: Whether promotions may be given up.
         under_way: A share that is being archived now and is not given up.
 
     Raises:
         UnavailableError: If the disk does not answer.
+        CapacityError: If the disk is so full that not even a gap can be recorded.
     """
-    if not launches:
+    shares = scan(run)
+    saved = {share.launch for share in shares}
+    newest = next((launch for launch in reversed(launches) if launch.ordinal in saved), None)
+    if newest is None:
         return
-    newest = launches[-1]
     evict(run, newest.keep_local)
     if not settings.give_up_under_pressure:
         return
     shares = scan(run)
-    expected_bytes = max((share.size_bytes for share in shares[-3:]), default=0)
-    busy = None if under_way is None else (under_way.launch, under_way.step)
-    for group in thin(shares):
+    expected_bytes = _expected_bytes(shares)
+    for group in _thinnable(run, shares, newest.keep_local, under_way):
         try:
             check_room(run.staging, expected_bytes, newest.quota_bytes)
         except CapacityError as error:
-            if group != busy:
-                _give_up_group(shares, group, error)
-                evict(run, newest.keep_local)
+            _give_up_group(shares, group, error)
+            evict(run, newest.keep_local)
         else:
             return
 
 
-def _give_up_group(shares: Sequence[SealedShare], group: tuple[int, int], error: CapacityError) -> None:
+def _expected_bytes(shares: Sequence[SealedShare]) -> int:
+    """The size of the next checkpoint on this node: that of the largest here, of all its writers."""
+    sizes: dict[Group, int] = defaultdict(int)
+    for share in shares:
+        sizes[share.launch, share.step] += share.size_bytes
+    return max(sizes.values(), default=0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Unpinned:
+    """A share as it would be if its promotion were given up."""
+
+    share: SealedShare
+    is_pinned: bool = False
+
+    @property
+    def launch(self) -> int:
+        return self.share.launch
+
+    @property
+    def step(self) -> int:
+        return self.share.step
+
+    @property
+    def rank(self) -> int:
+        return self.share.rank
+
+    @property
+    def seal(self) -> Seal:
+        return self.share.seal
+
+    @property
+    def has_receipt(self) -> bool:
+        return self.share.has_receipt
+
+    def promotion(self) -> Mapping[str, Json]:
+        return self.share.promotion()
+
+
+def _thinnable(
+    run: RunStaging, shares: Sequence[SealedShare], keep_local: int, under_way: SealedShare | None
+) -> list[Group]:
+    """The promotions to give up, in their order: only what could then be evicted, for nothing else makes room."""
+    protected = protected_groups(run, shares, keep_local)
+    could_go = set(evictable([_Unpinned(share) for share in shares], keep_local, protected))
+    if under_way is not None:
+        could_go.discard((under_way.launch, under_way.step))
+    return [group for group in thin(shares) if group in could_go]
+
+
+def _give_up_group(shares: Sequence[SealedShare], group: Group, error: CapacityError) -> None:
     for share in shares:
         if (share.launch, share.step) == group and share.is_pinned:
             try:

@@ -6,6 +6,7 @@ import sys
 from dataclasses import dataclass, field
 
 from ckpt_archive.disk.protocol import LockMode, join
+from ckpt_archive.errors import ConflictError
 from ckpt_archive.local.staging import Staging
 from ckpt_archive.machine import Machine
 
@@ -13,6 +14,9 @@ _log = logging.getLogger(__name__)
 
 # An agent that ends at once would end at once again: it is not started with every save.
 _RESTART_SECONDS = 10.0
+# Nothing was left to do; or another one was faster.
+_IN_ORDER = (0, ConflictError.exit_code)
+_LOG = "agent.log"
 
 
 @dataclass(slots=True)
@@ -34,8 +38,13 @@ class Spawner:
         """
         now_seconds = self.machine.clock.monotonic()
         before = self._started.get(staging)
-        if before is not None and (before[0].poll() is None or now_seconds - before[1] < _RESTART_SECONDS):
-            return
+        if before is not None:
+            code = before[0].poll()
+            if code is None or now_seconds - before[1] < _RESTART_SECONDS:
+                return
+            del self._started[staging]
+            if code not in _IN_ORDER:
+                _log.warning("the uploader ended with exit code %d: see %s", code, join(staging, _LOG))
         try:
             held = self.machine.fs.try_lock(Staging(self.machine, staging).agent_lock, LockMode.SHARED)
             if held is None:
@@ -52,9 +61,9 @@ class Spawner:
 
 
 def _start(staging: str) -> "subprocess.Popen[bytes]":
-    with open(join(staging, "agent.log"), "ab") as log:
+    with open(join(staging, _LOG), "ab") as log:
         return subprocess.Popen(  # noqa: S603 (our own interpreter and module)
-            [sys.executable, "-m", "ckpt_archive", "agent", "--staging", staging, "--until-idle"],
+            [sys.executable or "python3", "-m", "ckpt_archive", "agent", "--staging", staging, "--until-idle"],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

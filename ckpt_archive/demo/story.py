@@ -120,8 +120,10 @@ class Story:
         self.teller.check("the broken-off upload went on where it stopped", bool(found))
         trainer.wait_for(_saved(SECOND_DEATH))
         trainer.kill()
+        self.teller.event("SIGKILL", f"the trainer, after step {SECOND_DEATH}")
+        self._wait_for_uploads(5)
         agent.kill()
-        self.teller.event("SIGKILL", f"trainer and agent, after step {SECOND_DEATH}")
+        self.teller.event("SIGKILL", "the agent")
 
     def _lose_the_node(self) -> None:
         self.teller.chapter("The node is lost with its disk: another one goes on from the archive")

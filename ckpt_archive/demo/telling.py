@@ -69,7 +69,7 @@ class Teller:
     def curve(self, launches: Sequence[Mapping[int, float]]) -> None:
         """The loss by step, each launch with a mark of its own."""
         for line in curve_lines(launches):
-            self._console.print(Text(f"    {line}"))
+            self._console.print(Text(f"    {line}"), soft_wrap=True)
 
 
 def curve_lines(launches: Sequence[Mapping[int, float]]) -> list[str]:

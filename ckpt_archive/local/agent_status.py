@@ -42,7 +42,8 @@ def write_status(staging: Staging, status: AgentStatus) -> None:
         "pid": status.pid,
         "protocol": status.protocol,
         "pending": status.pending,
-        "troubles": list(status.troubles),
+        # They may quote names from a disk, which need not be valid text.
+        "troubles": [trouble.encode("utf-8", "backslashreplace").decode("utf-8") for trouble in status.troubles],
         "denied": status.denied,
     }
     if status.oldest_staged_at is not None:

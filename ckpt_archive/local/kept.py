@@ -137,6 +137,8 @@ class SealedShare:
             NotFoundError: If it was evicted or replaced meanwhile.
         """
         with self._deciding("promoted"):
+            # It may be seen before its writer has made its name durable.
+            self.staging.sync_names(self.launch, self.step)
             if not self.is_promoted:
                 self._write(PROMOTE, encode_promotion(reason), decode_promotion)
 
@@ -276,11 +278,7 @@ class SealedShare:
         return True
 
     def _decode_digests(self, data: bytes, what: str) -> Share:
-        fields = record.decode("digests", data, what)
-        try:
-            share = Share.from_json(fields)
-        except InvalidInputError as error:
-            raise IntegrityError(f"{what} can not be used: {error.message}", hint=error.hint) from error
+        share = Share.from_json(record.decode("digests", data, what))
         if [(file.path, file.size_bytes) for file in share.files] != [
             (file.path, file.size_bytes) for file in self.seal.files
         ]:
@@ -345,13 +343,16 @@ def open_sealed(share: SealedShare, path: str) -> ReadableFile:
     except OSError as error:
         if not proves_something(error):
             raise failed(f"{path!r} of {share} can not be opened", error) from error
-        if not durable.exists(fs, share.folder):
+        with converting(f"{share.folder} can not be looked for"):
+            is_there = durable.exists(fs, share.folder)
+        if not is_there:
             raise NotFoundError(
                 f"{share} is not here any more", hint="It was evicted or replaced: scan again."
             ) from error
         raise IntegrityError(f"{path!r} of {share} can not be opened: {error}", hint=_CHANGED) from error
-    if known.matches(file.stat()):
-        return file
+    with converting(f"{path!r} of {share} can not be looked at"):
+        if known.matches(file.stat()):
+            return file
     file.close()
     raise IntegrityError(f"{path!r} of {share} was changed after it was sealed", hint=_CHANGED)
 

@@ -280,7 +280,7 @@ def _try_ordinal(run: RunStaging, wanted: LocalLaunch) -> LiveLaunch | None:
 def _find_below(run: RunStaging, end: int, launch_key: str) -> LocalLaunch | None:
     # By number and not by listing: a record made while the folder is being listed may be missing from the list.
     for ordinal in range(end - 1, -1, -1):
-        launch = _read_launch(run, ordinal)
+        launch = _read_launch(run, ordinal, joining=True)
         if launch is not None and launch.launch_key == launch_key:
             return launch
     return None
@@ -329,16 +329,19 @@ def _numbers(names: Sequence[str] | Iterator[str]) -> Iterator[int]:
             yield number
 
 
-def _read_launch(run: RunStaging, ordinal: int) -> LocalLaunch | None:
-    found = _look(run, ordinal)
+def _read_launch(run: RunStaging, ordinal: int, *, joining: bool = False) -> LocalLaunch | None:
+    found = _look(run, ordinal, joining=joining)
     if isinstance(found, str):
         set_aside(run, run.launch_file(ordinal, _RECORD), found)
         return None
     return found
 
 
-def _look(run: RunStaging, ordinal: int) -> LocalLaunch | str | None:
-    """The record; a text that says what is wrong with it; or None if there is none, or a newer release wrote it."""
+def _look(run: RunStaging, ordinal: int, *, joining: bool = False) -> LocalLaunch | str | None:
+    """The record; a text that says what is wrong with it; or None if there is none, or a newer release wrote it.
+
+    Whoever looks for a launch to join must not pass one over that lives: two of one key would tear its checkpoints apart.
+    """
     path = run.launch_file(ordinal, _RECORD)
     try:
         return _decode_launch(run, ordinal, durable.read_small(run.machine.fs, path))
@@ -351,6 +354,8 @@ def _look(run: RunStaging, ordinal: int) -> LocalLaunch | str | None:
             raise
         if proves_something(error):
             return f"it can not be read: {error}"
+        if joining and not has_ended(run, ordinal):
+            raise
         _log.warning("%s can not be read and is passed over: %s", path, error)
         return None
 

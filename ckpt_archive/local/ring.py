@@ -58,7 +58,9 @@ def evict(run: RunStaging, keep_local: int) -> list[Group]:
             findings = scanning.inspect(run)
             groups = evictable(findings.shares, keep_local, protected_groups(run, findings.shares, keep_local))
             if groups:
-                _make_names_durable(run, complete_groups(findings.shares, keep_local)[: max(1, keep_local)])
+                # A share may be seen before its name is durable: nothing goes on the strength of one that power loss takes.
+                for launch, step in complete_groups(findings.shares, keep_local)[: max(1, keep_local)]:
+                    run.sync_names(launch, step)
             members = [*findings.shares, *findings.replaced]
             gone += [group for group in groups if _evict_group(run, group, members)]
         if gone:
@@ -96,16 +98,6 @@ def protected_groups(run: RunStaging, shares: Sequence[SealedShare], keep_local:
                 if attempt is not None and attempt.attempt == place.attempt
             }
     return protected
-
-
-def _make_names_durable(run: RunStaging, groups: Sequence[Group]) -> None:
-    """A share may be seen before its name is durable; nothing older may go on the strength of one that power loss takes."""
-    fs = run.machine.fs
-    for launch, step in groups:
-        fs.sync_directory(run.step_folder(launch, step))
-    for launch in sorted({launch for launch, _ in groups}):
-        fs.sync_directory(run.launch_folder(launch))
-    fs.sync_directory(run.ring)
 
 
 def _evict_group(run: RunStaging, group: Group, shares: Sequence[SealedShare]) -> bool:

@@ -214,7 +214,7 @@ class Draft:
         try:
             if seal.contribution.promotion:
                 first.promote(seal.contribution.promotion)
-            self._sync_place(seal)
+            self._run.sync_names(seal.launch, seal.step)
         except (NotFoundError, FileNotFoundError):
             return None
         return SealOutcome(Verdict.DUPLICATE_SAME, first)
@@ -249,19 +249,12 @@ class Draft:
                 return None
             raise
         try:
-            self._sync_place(seal)
+            run.sync_names(seal.launch, seal.step)
             fs.sync_directory(run.tmp)
         except OSError:
             self._withdraw(target)
             raise
         return SealedShare(run, seal.launch, seal.step, seal.rank, generation, target, seal)
-
-    def _sync_place(self, seal: Seal) -> None:
-        """All names that lead to the share, also those that somebody else has just made and not yet synced."""
-        run, fs = self._run, self._run.machine.fs
-        fs.sync_directory(run.step_folder(seal.launch, seal.step))
-        fs.sync_directory(run.launch_folder(seal.launch))
-        fs.sync_directory(run.ring)
 
     def _withdraw(self, target: str) -> None:
         """Its name may not survive a power loss, so it must not be found by a later save that would rely on it."""

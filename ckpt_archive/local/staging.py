@@ -1,7 +1,8 @@
 """Where everything of a staging directory lies, and whether it may lie there. Paths and locks only."""
 
 import re
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from ckpt_archive.disk import durable
@@ -164,13 +165,28 @@ class RunStaging:
         """
         with converting(f"the staging folder {self.folder} can not be made"):
             self._check_mount()
-            for folder in (self.launches, self.tmp, self.ring, self.gaps, self.trash, self.quarantine):
+            # The launches last: by them a run is known, and whoever knows it may rely on the others.
+            for folder in (self.tmp, self.ring, self.gaps, self.trash, self.quarantine, self.launches):
                 durable.make_directories(self.machine.fs, folder)
             self._sync_way()
 
-    def reading(self) -> AbstractContextManager[None]:
-        """While the context lasts, no share of the ring is evicted: for a restore that reads from it."""
-        return self.machine.fs.lock(self.ring_lock, LockMode.SHARED)
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """While the context lasts, no share of the ring is evicted: for a restore that reads from it.
+
+        Raises:
+            UnavailableError: If the disk does not answer.
+        """
+        with ExitStack() as held:
+            with converting(f"the ring {self.ring} can not be locked"):
+                held.enter_context(self.machine.fs.lock(self.ring_lock, LockMode.SHARED))
+            yield
+
+    def sync_names(self, launch: int, step: int) -> None:
+        """Make all names durable that lead to the shares of a step, also those that others have made and not yet synced."""
+        self.machine.fs.sync_directory(self.step_folder(launch, step))
+        self.machine.fs.sync_directory(self.launch_folder(launch))
+        self.machine.fs.sync_directory(self.ring)
 
     def _sync_way(self) -> None:
         """`make_directories` stops at the first folder it finds, but who made that may have died before syncing its name."""

@@ -78,15 +78,12 @@ def _clean_ring(run: RunStaging) -> int:
     held = run.machine.fs.try_lock(run.ring_lock, LockMode.EXCLUSIVE)
     if held is None:
         return 0
-    fs = run.machine.fs
     with held:
         findings = scanning.inspect(run)
         replaced = [share for share in findings.replaced if not share.is_begun]
         for share in replaced:
             # The one that replaced it may not have a durable name yet: its writer may have died on the way.
-            fs.sync_directory(run.step_folder(share.launch, share.step))
-            fs.sync_directory(run.launch_folder(share.launch))
-            fs.sync_directory(run.ring)
+            run.sync_names(share.launch, share.step)
             throw_away(run, share.folder)
         for folder in findings.empty:
             remove_if_empty(run, folder)

@@ -1,8 +1,8 @@
 """Where a new launch goes on: one rule over what the ring holds and what the archive says. Values only.
 
-The newest launch that has a checkpoint anywhere answers with its newest one, and nothing from before the last explicit choice
-does, so nobody goes on with a branch that was abandoned. The archive knows the launches; the ring only adds what it has not
-yet, or the same checkpoint faster. Without the archive the ring's own record of launches stands in.
+The newest launch that has a checkpoint anywhere answers with its newest one, and nothing from before the last explicit
+choice does, so nobody goes on with a branch that was abandoned. The archive knows the launches; the ring only adds what it
+has not yet, or the same checkpoint faster. Without the archive the ring's own record of launches stands in.
 """
 
 from collections.abc import Sequence
@@ -66,7 +66,7 @@ def choose_offline(points: Sequence[LocalPoint], launches: Sequence[PastLaunch])
         launches: Earlier launches on this node, oldest first.
 
     Raises:
-        UnavailableError: If nothing here tells: the run may have begun elsewhere, or goes on from something not on this node.
+        UnavailableError: If nothing here tells: the run may have begun elsewhere, or go on from what is not on this node.
     """
     branch = max((item.ordinal for item in launches if item.origin is not None and item.origin.explicit), default=0)
     for launch in reversed(launches):
@@ -111,11 +111,9 @@ def choose(points: Sequence[LocalPoint], standing: Standing) -> LocalPoint | Pla
     newest, head = standing.newest, standing.head
     if newest is None or (points and points[-1].attempt is None):
         return points[-1] if points else None
-    branch = [
-        (point.attempt, index) for index, point in enumerate(points) if (point.attempt or 0) >= newest.branch
-        if point.attempt is not None
-    ]
-    best = points[max(branch)[1]] if branch else None
+    numbered = [(point.attempt, index) for index, point in enumerate(points) if point.attempt is not None]
+    attempt, index = max(numbered, default=(-1, -1))
+    best = points[index] if attempt >= newest.branch else None
     if head is None or (best is not None and _is_newer(best, head, newest.branch)):
         return best
     return next((point for point in points if (point.attempt, point.step) == (head.attempt, head.step)), head)

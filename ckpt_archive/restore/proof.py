@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from ckpt_archive.digest import crc32c, crc32c_hex
 from ckpt_archive.disk.protocol import join
 from ckpt_archive.errors import IntegrityError
-from ckpt_archive.local.ring import SealedShare
+from ckpt_archive.local.ring import SealedShare, still_same
 from ckpt_archive.machine import Machine
 from ckpt_archive.restore.landing import damaged
 from ckpt_archive.share import FileEntry, Share
@@ -18,15 +18,19 @@ _READERS = 2
 
 
 def prove(machine: Machine, share: SealedShare) -> bool:
-    """Compare every byte with the share's digests; False if it has none yet, so that only sizes are known to be right.
+    """Compare every byte with the share's digests.
+
+    False if it has none yet: then its files have the size, time and inode that they were sealed with, and no more is known.
 
     CRC32C, not SHA-256: a restart must not wait for a minute per 100 GB, and what is looked for is rot, not forgery.
 
     Raises:
         IntegrityError: If a file differs; it is named.
+        NotFoundError: If the share was evicted meanwhile.
     """
     digests = share.digests()
     if digests is None:
+        still_same(share)
         return False
 
     def check(file: FileEntry) -> None:

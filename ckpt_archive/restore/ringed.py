@@ -22,13 +22,12 @@ from ckpt_archive.transfer.settings import TransferSettings
 _BUFFER_BYTES = 1 << 20
 
 
-def serve_in_place(machine: Machine, shares: Sequence[SealedShare], point: LocalPoint) -> Restored:
-    """The one share of a single writer's checkpoint, proved and left where it is.
+def serve_in_place(machine: Machine, share: SealedShare, point: LocalPoint) -> Restored:
+    """A checkpoint of one share, proved and left where it is.
 
     Raises:
         IntegrityError: If a byte of it changed.
     """
-    (share,) = shares
     verified = prove(machine, share)
     return Restored(
         path=share.files_path,

@@ -1,4 +1,8 @@
-"""Local launches get their numbers in the archive, oldest first: a launch may go on from one that has no number yet."""
+"""Local launches get their numbers in the archive, oldest first: a launch may go on from one that has no number yet.
+
+A number is one of a certain archive. Where a run was moved to another archive, or its archive was made anew, what launches
+were called in the old one says nothing here.
+"""
 
 from ckpt_archive.commit.connection import Connection
 from ckpt_archive.commit.latest import Standing
@@ -18,29 +22,68 @@ from ckpt_archive.local.staging import RunStaging
 from ckpt_archive.place import Place
 
 
-def known_attempt(connection: Connection, run: RunStaging, ordinal: int) -> LocalAttempt | None:
-    """The number of a launch in this archive, if it has one; what is known of another archive is set aside."""
-    known = read_attempt(run, ordinal)
-    if known is None or known.archive_id == connection.archive_id:
-        return known
-    forget_attempt(run, ordinal, f"it is about the archive {known.archive_id}, and this is {connection.archive_id}")
-    return None
-
-
 def number_launch(connection: Connection, run: RunStaging, launch: LocalLaunch) -> int:
-    """The attempt of a launch; its record is created if there is none.
+    """The attempt of a launch in its archive; its record is created if there is none.
 
-    A launch that goes on from another one of this node needs that one's number: it is numbered first.
+    Those that it goes on from, one from the other, need numbers too, and get them first.
 
     Raises:
         UnavailableError: If the store does not answer.
         IntegrityError: If the archive's launch records contradict each other.
     """
-    known = known_attempt(connection, run, launch.ordinal)
+    known = _known(connection, run, launch.ordinal)
     if known is not None:
         return known.attempt
+    chain = [launch]
+    while (earlier := _unnumbered_origin(connection, run, chain[-1])) is not None:
+        chain.append(earlier)
+    return [_number(connection, run, item) for item in reversed(chain)][-1]
+
+
+def ring_place(connection: Connection, run: RunStaging, url: str, ordinal: int, step: int) -> Place | None:
+    """Where a checkpoint of the ring stands, or will stand, in the archive at `url`; its launch is numbered if need be.
+
+    None if it is of another archive, or nothing is known of its launch any more.
+    """
+    known = _known(connection, run, ordinal)
+    if known is not None:
+        return Place(run.name, known.attempt, step)
+    launch = _launch(run, ordinal)
+    if launch is None or launch.archive_url != url:
+        return None
+    return Place(run.name, number_launch(connection, run, launch), step)
+
+
+def _known(connection: Connection, run: RunStaging, ordinal: int) -> LocalAttempt | None:
+    known = read_attempt(run, ordinal)
+    return known if known is not None and known.archive_id == connection.archive_id else None
+
+
+def _launch(run: RunStaging, ordinal: int) -> LocalLaunch | None:
+    return next((launch for launch in load_launches(run) if launch.ordinal == ordinal), None)
+
+
+def _unnumbered_origin(connection: Connection, run: RunStaging, launch: LocalLaunch) -> LocalLaunch | None:
+    """The launch that it goes on from, if that is to be archived in the same place and has no number yet."""
     resume = read_resume(run, launch.ordinal)
-    origin = None if resume is None else resume_place(connection, run, resume)
+    # Ordinals fall with every step back, so following them ends.
+    if resume is None or resume.from_ring is None or resume.from_ring[0] >= launch.ordinal:
+        return None
+    earlier = _launch(run, resume.from_ring[0])
+    if earlier is None or earlier.archive_url != launch.archive_url:
+        return None
+    return earlier if _known(connection, run, earlier.ordinal) is None else None
+
+
+def _number(connection: Connection, run: RunStaging, launch: LocalLaunch) -> int:
+    """Number a launch whose origin has its number."""
+    elsewhere = read_attempt(run, launch.ordinal)
+    resume = read_resume(run, launch.ordinal)
+    origin = None if resume is None else _origin(connection, run, resume, moved=elsewhere is not None)
+
+    def choose(_: Standing) -> Resumption:
+        return Resumption(origin, explicit=origin is not None and resume is not None and resume.explicit)
+
     record = open_launch(
         connection.store,
         LaunchRequest(
@@ -54,28 +97,19 @@ def number_launch(connection: Connection, run: RunStaging, launch: LocalLaunch) 
             ended=has_ended(run, launch.ordinal),
             maybe_recorded=True,
         ),
-        lambda standing: _resumption(origin, resume, standing),
+        choose,
     )
+    if elsewhere is not None:
+        reason = f"it is about the archive {elsewhere.archive_id}, and this is {connection.archive_id}"
+        forget_attempt(run, launch.ordinal, reason)
     return record_attempt(run, launch.ordinal, connection.archive_id, record.attempt, record.late).attempt
 
 
-def resume_place(connection: Connection, run: RunStaging, resume: Resume) -> Place | None:
-    """Where a launch resumed from, as the archive names it; the launch it goes on from is numbered if need be."""
-    if resume.resume_from is not None:
-        return resume.resume_from
-    if resume.from_ring is None:
-        return None
-    ordinal, step = resume.from_ring
-    known = known_attempt(connection, run, ordinal)
-    if known is not None:
-        return Place(run.name, known.attempt, step)
-    # Ordinals fall with every step back, so this ends.
-    earlier = next((launch for launch in load_launches(run) if launch.ordinal == ordinal), None)
-    if earlier is None:
-        return None
-    return Place(run.name, number_launch(connection, run, earlier), step)
-
-
-def _resumption(origin: Place | None, resume: Resume | None, standing: Standing) -> Resumption:
-    del standing
-    return Resumption(origin, explicit=resume is not None and resume.explicit)
+def _origin(connection: Connection, run: RunStaging, resume: Resume, *, moved: bool) -> Place | None:
+    """Where a launch went on from, as this archive names it; `moved`: the launch was numbered in another archive before."""
+    if resume.from_ring is not None:
+        ordinal, step = resume.from_ring
+        known = _known(connection, run, ordinal)
+        if known is not None:
+            return Place(run.name, known.attempt, step)
+    return None if moved else resume.resume_from

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from ckpt_archive.commit.committing import Awaiting, try_commit
+from ckpt_archive.commit import layout
+from ckpt_archive.commit.committing import Awaiting, Outcome, try_commit
 from ckpt_archive.commit.connection import Connection
 from ckpt_archive.commit.contribute import contribute
 from ckpt_archive.commit.manifest import Manifest
@@ -21,7 +22,7 @@ from ckpt_archive.machine import Machine
 from ckpt_archive.place import Place
 from ckpt_archive.progress import Meter, Progress
 from ckpt_archive.share import Share
-from ckpt_archive.store.protocol import StoreLimits
+from ckpt_archive.store.protocol import StoreLimits, list_all
 from ckpt_archive.transfer.digesting import digest_share
 from ckpt_archive.transfer.plan import plan_objects
 from ckpt_archive.transfer.settings import TransferSettings
@@ -108,21 +109,31 @@ def ship(
     place = Place(share.run, attempt, share.step)
     data = share.receipt_bytes()
     upload = None
-    # A receipt that has lain on this disk may have rotted there, unnoticed where one digit became another: the manifest names
-    # only what was just sent, or is read from the store.
+    # A receipt that has lain on this disk may have rotted there, unnoticed where one digit became another: a manifest is
+    # made of what was just sent, or is read from the store.
     own: dict[int, bytes] = {}
     if data is None:
         data, upload = _contribute(machine, connection, share, place, progress)
         own[share.rank] = data
-    writers = share.seal.contribution.writers
-    outcome = try_commit(
-        connection.store,
-        machine.executor,
-        place,
-        archive_id=connection.archive_id,
-        writers=writers,
-        own=own,
-    )
+
+    def commit() -> Outcome:
+        return try_commit(
+            connection.store,
+            machine.executor,
+            place,
+            archive_id=connection.archive_id,
+            writers=share.seal.contribution.writers,
+            own=own,
+        )
+
+    try:
+        outcome = commit()
+    except IntegrityError:
+        if upload is not None or _objects_are_there(connection, share, place):
+            raise
+        # Somebody removed what was sent: this disk still has it.
+        _, upload = _contribute(machine, connection, share, place, progress)
+        outcome = commit()
     if isinstance(outcome, Awaiting):
         return ShipReport(Shipped.AWAITING, outcome.ranks, upload)
     _unpin(connection, share, attempt, outcome.manifest, outcome.sha256, data)
@@ -155,6 +166,16 @@ def _contribute(
     return contributed.data, contributed.upload
 
 
+def _objects_are_there(connection: Connection, share: SealedShare, place: Place) -> bool:
+    digests = share.digests()
+    folder = layout.share_folder(place.run, place.attempt, place.step, share.rank)
+    sizes = {info.key: info.size_bytes for info in list_all(connection.store, folder)}
+    return digests is not None and all(
+        sizes.get(layout.data_object(place.run, place.attempt, place.step, share.rank, item.sha256)) == item.size_bytes
+        for item in digests.objects
+    )
+
+
 def _unpin(
     connection: Connection, share: SealedShare, attempt: int, manifest: Manifest, manifest_sha256: str, data: bytes
 ) -> None:
@@ -163,5 +184,7 @@ def _unpin(
     if not any(entry.rank == share.rank and entry.sha256 == digest for entry in manifest.receipts):
         problem = f"the receipt kept beside {share} is not the one that the manifest of {manifest.place} names"
         share.start_over(problem)
-        raise IntegrityError(problem, hint="It was set aside; the next pass compares the files with the archive's receipt.")
+        raise IntegrityError(
+            problem, hint="It was set aside; the next pass compares the files with the archive's receipt."
+        )
     share.mark_archived(connection.archive_id, attempt, manifest_sha256)

@@ -112,13 +112,20 @@ def contribute_files(
 
 
 def archive_files(
-    store: Store, place: Place, *ranks: Files, launch_key: str = "launch-1", executor: Executor = INLINE
+    store: Store,
+    place: Place,
+    *ranks: Files,
+    launch_key: str = "launch-1",
+    executor: Executor = INLINE,
+    settings: TransferSettings | None = None,
 ) -> Outcome:
     """Contribute the shares of all writers and commit, as the last one of them does."""
     said = contribution_of(len(ranks), launch_key)
     data: dict[int, bytes] = {}
     for rank, files in enumerate(ranks):
-        found = contribute_files(store, place, files, rank=rank, contribution=said, executor=executor)
+        found = contribute_files(
+            store, place, files, rank=rank, contribution=said, executor=executor, settings=settings
+        )
         data[rank] = found.data
     last = len(ranks) - 1
     return try_commit(store, executor, place, archive_id=ARCHIVE_ID, writers=len(ranks), own={last: data[last]})

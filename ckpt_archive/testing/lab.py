@@ -9,9 +9,10 @@ from functools import cached_property
 from pathlib import Path
 
 from ckpt_archive.archive import Archive
-from ckpt_archive.commit import catalog
+from ckpt_archive.commit import catalog, layout
 from ckpt_archive.commit.archive_record import create_archive
 from ckpt_archive.commit.connection import Connection
+from ckpt_archive.commit.receipt import Receipt
 from ckpt_archive.compose import connection_of, system_machine
 from ckpt_archive.local.staging import RunStaging, Staging
 from ckpt_archive.machine import Machine
@@ -125,6 +126,19 @@ class Lab:
                 named |= {item.key for item in catalog.wanted(receipts) if item.object is not None}
         assert {info.key for info in list_all(self.store, "data/")} == named
         assert list_all(self.store, ".probe/") == ()
+
+    def check_promises(self) -> None:
+        """Also while nobody works: every object that a receipt names is there, and every receipt of a manifest."""
+        objects = {info.key: info.size_bytes for info in list_all(self.store, "data/")}
+        for info in list_all(self.store, "receipts/"):
+            receipt = Receipt.decode(self.store.read(info.key, limit_bytes=1 << 20).data, info.key)
+            for item in receipt.share.objects:
+                key = layout.data_object(receipt.run, receipt.attempt, receipt.step, receipt.rank, item.sha256)
+                assert objects.get(key) == item.size_bytes, key
+        for run in catalog.runs(self.connection.store):
+            for place in self.places(run):
+                manifest = catalog.load_manifest(self.connection.store, place).manifest
+                catalog.load_receipts(self.connection.store, self.machine.executor, manifest)
 
     def staging(self, run: str) -> RunStaging:
         """The staging of a run, on this machine."""

@@ -5,6 +5,7 @@ A run is as much of a file as one CRC32C covers. A range is what one GET fetches
 
 import errno
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -164,6 +165,9 @@ class RangeWriter:
         self._crc = 0
         self._sha256 = hashlib.sha256()
         self._good_in_file = 0
+        # A file that comes in several ranges is hashed by `extend_sha256`, in order: hashing it here too would be for nothing.
+        passing = Counter(run.target for run in runs)
+        self._whole = {target for target, count in passing.items() if count == len(target.good)}
         self._file: WritableFile | None = None
         self.bad: list[tuple[Run, int]] = []
         self.done: set[Target] = set()
@@ -176,7 +180,8 @@ class RangeWriter:
             with local_errors(self._root, run.target.path):
                 self._open(run.target).write_at(head, run.offset + self._position)
             self._crc = crc32c(head, self._crc)
-            self._sha256.update(head)
+            if run.target in self._whole:
+                self._sha256.update(head)
             self._position += len(head)
             data = data[len(head) :]
             if self._position == run.length:

@@ -261,6 +261,11 @@ class _Upload:
                     hint="They changed on the local disk, in memory or on the way. Run it again; if it stays so, the "
                     "local file is damaged.",
                 ) from error
+            except OSError as error:
+                raise IntegrityError(
+                    f"{where}: the file can not be read: {error.strerror or error}",
+                    hint="The local disk did not give it back: see the kernel's log, and run it again.",
+                ) from error
             except EOFError as error:
                 raise IntegrityError(
                     f"{where}: the file has become shorter since it was digested",

@@ -9,7 +9,7 @@ import pytest
 from ckpt_archive.devserver import DevServer
 from ckpt_archive.place import Place
 from ckpt_archive.testing.kill import Act, Part, Point, When
-from ckpt_archive.testing.lab import Lab
+from ckpt_archive.testing.lab import Cost, Lab
 
 pytestmark = [pytest.mark.server, pytest.mark.kill]
 
@@ -80,6 +80,42 @@ def test_continued_with_another_part_size(lab: Lab, checkpoint: Path) -> None:
     finished = lab.victims.run("push", **request_of(lab, checkpoint, part_size_bytes=6 << 20))
     assert (finished.code, finished.result["bytes_resumed"]) == (0, 0), finished
     lab.check_committed(PLACE, checkpoint)
+
+
+def test_killed_before_a_second_upload_was_aborted(lab: Lab, checkpoint: Path) -> None:
+    """Its object is there, so nothing is sent any more; the next push still clears what was left."""
+    assert lab.victims.run("push", points=[IN_THE_THIRD_PART], **request_of(lab, checkpoint)).was_killed
+    request = request_of(lab, checkpoint, part_size_bytes=6 << 20)
+    assert lab.victims.run("push", points=[Point(When.BEFORE, "abort_upload")], **request).was_killed
+    assert len(lab.store.list_uploads("")) == 1
+    finished = lab.victims.run("push", **request)
+    assert (finished.code, finished.result["bytes_sent"]) == (0, 0), finished
+    lab.check_committed(PLACE, checkpoint)
+
+
+def test_first_part_still_under_way_costs_one_part_more(lab: Lab, checkpoint: Path) -> None:
+    """A later part alone might be of an upload with other parts, so it is not believed: see `transfer.session`."""
+    point = Point(When.MIDDLE, "upload_part", parts=2)
+    dead = lab.victims.run("push", points=[point], **request_of(lab, checkpoint))
+    assert dead.was_killed, dead
+    finished = lab.victims.run("push", **request_of(lab, checkpoint))
+    assert finished.code == 0, finished
+    cost = Cost.of(dead, finished, finished.result["bytes_resumed"])
+    assert cost.sent_again <= cost.bound + (5 << 20)
+    lab.check_committed(PLACE, checkpoint)
+
+
+def test_next_step_finishes_the_commit_of_the_one_that_died(lab: Lab, checkpoint: Path, scratch: Path) -> None:
+    dead = lab.victims.run("push", points=[Point(When.BEFORE, "create", "manifests/")], **request_of(lab, checkpoint))
+    assert dead.was_killed, dead
+    other = scratch / "other"
+    other.mkdir()
+    (other / "model.bin").write_bytes(b"other" * 300_000)
+    finished = lab.victims.run("push", **request_of(lab, other) | {"step": PLACE.step + 1})
+    assert (finished.code, finished.result["state"]) == (0, "committed"), finished
+    assert lab.places(PLACE.run) == [Place(PLACE.run, PLACE.attempt, PLACE.step + 1), PLACE]
+    lab.check_restored(PLACE, checkpoint)
+    lab.check_nothing_orphaned()
 
 
 def test_killed_again_and_again(lab: Lab, checkpoint: Path) -> None:

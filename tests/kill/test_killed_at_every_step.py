@@ -46,6 +46,8 @@ POINTS = [
 ]
 RECEIPT_LANDED = POINTS.index(Point(AFTER, "create", "receipts/"))
 COMMITTED = POINTS.index(Point(AFTER, "create", "manifests/"))
+# Each push of the same again costs a second; these are the ones that leave most to be cleaned up.
+REPEATED = (Point(MIDDLE, "upload_part", number=3, parts=3), Point(AFTER, "create", "manifests/"))
 
 # What the agent makes durable on its own disk.
 LOCAL_POINTS = [
@@ -62,6 +64,7 @@ def test_push_killed(point: Point, lab: Lab, checkpoint: Path, record_property: 
     request: dict[str, Any] = {"url": lab.url, "directory": str(checkpoint), "run": PLACE.run, "step": PLACE.step}
     dead = lab.victims.run("push", points=[point], **request)
     assert dead.was_killed, dead
+    lab.check_promises()
     assert lab.places(PLACE.run) == ([PLACE] if POINTS.index(point) >= COMMITTED else [])
 
     finished = lab.victims.run("push", **request)
@@ -75,6 +78,8 @@ def test_push_killed(point: Point, lab: Lab, checkpoint: Path, record_property: 
     assert not dead.traffic.answered & finished.traffic.begun.keys()
     lab.check_committed(PLACE, checkpoint)
 
+    if point not in REPEATED:
+        return
     again = lab.victims.run("push", **request)
     assert (again.code, again.result["state"], again.result["bytes_sent"]) == (0, "already-committed", 0), again
 
@@ -84,6 +89,7 @@ def test_agent_killed(point: Point, lab: Lab, checkpoint: Path, record_property:
     staging = lab.stage(PLACE.run, PLACE.step, checkpoint)
     dead = lab.victims.run("agent", points=[point], staging=staging)
     assert dead.was_killed, dead
+    lab.check_promises()
     (share,) = scan(lab.staging(PLACE.run))
     if share.is_archived:
         assert lab.places(PLACE.run) == [PLACE]

@@ -32,6 +32,18 @@ def run(lab: Lab, scratch: Path) -> Run:
     return measured
 
 
+def test_peak_memory_is_that_of_the_program_that_was_run(scratch: Path) -> None:
+    """And not that of this process, which is larger than the one measured first."""
+    peaks = []
+    for size_bytes in (0, 200 * 10**6):
+        command = [sys.executable, "-I", "-c", f"print(len(b'x' * {size_bytes}))"]
+        used = run_measured(command, str(scratch / "out"), {"PATH": os.defpath})
+        assert (used.code, used.out) == (0, f"{size_bytes}\n")
+        peaks.append(used.peak_bytes)
+    assert peaks[0] < 30 * 10**6
+    assert 200 * 10**6 < peaks[1] < 230 * 10**6
+
+
 def test_push_and_restore_hold_little_of_a_large_checkpoint_in_memory(run: Run, scratch: Path) -> None:
     folder = scratch / "checkpoint"
     folder.mkdir()

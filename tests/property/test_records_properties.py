@@ -1,10 +1,12 @@
 """Whatever happens to the bytes of a stored record: it is read, or refused as what it is. Soon, and in little memory."""
 
+import copy
 import json
 import random
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -21,7 +23,7 @@ from ckpt_archive.commit.launch_record import Launch
 from ckpt_archive.commit.manifest import Manifest
 from ckpt_archive.commit.marker import CommitMarker
 from ckpt_archive.commit.receipt import Receipt
-from ckpt_archive.errors import IntegrityError, InvalidInputError
+from ckpt_archive.errors import CkptArchiveError, IntegrityError, InvalidInputError
 from ckpt_archive.local import gaps, share_facts
 from ckpt_archive.local.agent_status import read_status
 from ckpt_archive.local.launch_records import LocalAttempt, LocalLaunch, Resume
@@ -85,16 +87,17 @@ def read_or_refuse(decode: Decode, data: bytes) -> object:
     try:
         found = decode(data, "the key")
     except (IntegrityError, InvalidInputError) as error:
-        assert "the key" in error.message
-        assert len(str(error)) < LONGEST_MESSAGE
         found = error
     assert time.thread_time() - began < LONGEST_CPU_SECONDS
+    if isinstance(found, CkptArchiveError):
+        assert "the key" in found.message
+        assert len(str(found)) < LONGEST_MESSAGE
     return found
 
 
 PIECES = [
-    b"", b"\x00", b"\xff", b'"', b"\\", b"{", b"}", b"[", b"]", b",", b":", b"null", b"true", b"0", b"-0", b"-1", b"1.0", b"1e3",
-    b"1e999", b"-1e999", b"1e-999", b"NaN", b"Infinity", b"-Infinity", b"9" * 19, b"9" * 400, b"9" * 5_000, b"9" * 50_000,
+    b"", b"\x00", b"\xff", b'"', b"\\", b"{", b"}", b"[", b"]", b",", b":", b"null", b"true", b"0", b"-0", b"-1", b"1.0",
+    b"1e3", b"1e999", b"-1e999", b"1e-999", b"NaN", b"Infinity", b"-Infinity", b"9" * 19, b"9" * 400, b"9" * 5_000, b"9" * 50_000,
     b"0." + b"9" * 50_000, b"1" + b"0" * 50_000 + b".5", b'"\\ud800"', b'"\\u0000"', b"\xef\xbb\xbf", b"[]", b"{}",
     b"[" * 15 + b"]" * 15, b"[" * 17 + b"]" * 17, b"[" * 50_000 + b"]" * 50_000, b'{"a":' * 5_000 + b"1" + b"}" * 5_000,
 ]  # fmt: skip
@@ -157,7 +160,7 @@ def test_a_record_with_any_member_replaced_is_read_or_refused_and_nothing_else(k
     members = strictjson.decode(data.draw(st.sampled_from(EXAMPLES[kind])), "it")
     for _ in range(data.draw(st.integers(1, 2))):
         container, name = data.draw(st.sampled_from(list(slots(members))))
-        container[name] = data.draw(values | st.sampled_from(ODD))
+        container[name] = copy.deepcopy(data.draw(values | st.sampled_from(ODD)))
     try:
         written = json.dumps(members, ensure_ascii=False).encode("utf-8")
     except UnicodeEncodeError:
@@ -248,7 +251,10 @@ LARGE: Mapping[str, bytes] = {
     "a number and zeros": HEAD + b"1" + b"0" * SIZE + b".5e-1048576}",
     "zeros": HEAD + b"[" + b"0," * (SIZE // 2) + b"0]}",
     "objects": HEAD + b"[" + b"{}," * (SIZE // 3) + b"{}]}",
-    "the last key twice": HEAD + b"{" + b"".join(b'"%d":0,' % number for number in range(SIZE // 10)) + b'"1":0,"1":0}}',
+    "the last key twice": HEAD
+    + b"{"
+    + b"".join(b'"%d":0,' % number for number in range(SIZE // 10))
+    + b'"1":0,"1":0}}',
     "a path": EXAMPLES["receipt"][0].replace(b'"path":"', b'"path":"' + b"x/" * (SIZE // 2), 1),
     "a time": EXAMPLES["receipt"][0].replace(b'"staged_at":"', b'"staged_at":"' + b"1" * SIZE, 1),
     "a format": b'{"format":"' + b"x" * SIZE + b'","version":1}',
@@ -271,10 +277,8 @@ def test_a_large_record_takes_a_bounded_amount_of_memory(name: str) -> None:
     decode = Manifest.decode if name == "writers" else Receipt.decode
     tracemalloc.start()
     try:
-        try:
+        with suppress(IntegrityError, InvalidInputError):
             decode(LARGE[name], "the key")
-        except (IntegrityError, InvalidInputError):
-            pass
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

@@ -185,7 +185,9 @@ def test_unknown_members_are_accepted_and_kept(path: str) -> None:
 def with_unknown_members(members: dict[str, Json]) -> dict[str, Json]:
     """As a newer release may write it: more at the top, and in the entries of files, objects and receipts."""
     entries = {
-        name: [{**entry, "tensors": [{"name": "w", "shape": [2]}], "timings": {"seconds": 1.5}} for entry in members[name]]
+        name: [
+            {**entry, "tensors": [{"name": "w", "shape": [2]}], "timings": {"seconds": 1.5}} for entry in members[name]
+        ]
         for name in ("files", "objects", "receipts")
         if isinstance(members.get(name), list)
     }

@@ -44,7 +44,7 @@ class Bucket:
     Attributes:
         objects: By key.
         uploads: By upload id.
-        rotted: The keys whose bytes are no longer those that were stored.
+        rotted: The keys whose bytes are not those that were sent.
     """
 
     def __init__(self, limits: StoreLimits, *, checksums_enforced: bool, conditional_complete: bool) -> None:

@@ -93,9 +93,14 @@ class Diary:
                 yield slot.rank
 
 
+def common(run: str, step: int) -> bytes:
+    """What all writers write into `COMMON`."""
+    return f"{run} {step}".encode()
+
+
 def own_files(files: Files, rank: int) -> Files:
-    """Those of a tree of all writers that this one has written."""
-    return {path: data for path, data in files.items() if path == COMMON or path.startswith(f"{rank}/")}
+    """Those of a tree of all writers that this one alone has written."""
+    return {path: data for path, data in files.items() if path.startswith(f"{rank}/")}
 
 
 def ranks_in(files: Files) -> set[int]:

@@ -55,7 +55,7 @@ class SimExecutor:
         queue = iter(items)
         more = True
         try:
-            while more or calls.under_way or calls.results:
+            while more or calls.under_way or calls.results or calls.error is not None:
                 while more and calls.error is None and calls.under_way < limit:
                     try:
                         item = next(queue)

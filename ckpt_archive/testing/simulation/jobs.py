@@ -16,7 +16,7 @@ from ckpt_archive.errors import CkptArchiveError, ConflictError
 from ckpt_archive.promotion import Every
 from ckpt_archive.restore.result import Restored
 from ckpt_archive.run import Run
-from ckpt_archive.testing.simulation.diary import COMMON, Files, Save, Slot
+from ckpt_archive.testing.simulation.diary import COMMON, Files, Save, Slot, common
 from ckpt_archive.testing.simulation.memory import Memory
 from ckpt_archive.testing.simulation.node import Node
 from ckpt_archive.testing.simulation.process import Process
@@ -105,7 +105,7 @@ class Job:
         if chance.random() < 0.3:
             files[f"{rank}/empty"] = b""
         if writers > 1 and chance.random() < 0.5:
-            files[COMMON] = f"{self.run} {step}".encode()
+            files[COMMON] = common(self.run, step)
         if writers > 1 and chance.random() < 0.1:
             files = {}
         return files
@@ -208,6 +208,7 @@ class Training(Job):
         self.promote = chance.choice((Every(1), Every(1), Every(2), Every(3), Every(2, save_every_steps=1)))
         self.moves = chance.random() < 0.3
         self.memory = Memory()
+        self.choices: dict[int, tuple[int | None, int]] = {}
 
     def launch(self, launch: Launch) -> None:
         """See `Job`."""
@@ -243,6 +244,7 @@ class Training(Job):
                 step += 1
             for _ in range(2 if chance.random() < 0.15 else 1):
                 self._save(node, run, launch, Slot(self.run, key, step, 0))
+                self._note_choice(launch, key)
             node.clock.sleep(chance.choice((0.0, 1.0, 10.0, 60.0)))
             if chance.random() < 0.1:
                 self._look(node, run)
@@ -261,24 +263,33 @@ class Training(Job):
             self.memory.acknowledged(launch.number, slot, files)
 
     def _begin(self, node: Node, run: Run, launch: Launch, key: str) -> tuple[Restored | None, str]:
-        stage, chance, memory = self.stage, self.chance, self.memory
+        chance, memory = self.chance, self.memory
         steps = sorted(memory.steps)
         way = chance.random()
         if steps and way < 0.15:
             restored = run.rollback(chance.choice(steps))
+            self.choices[launch.number] = restored.attempt, restored.step
             key = run._launch().launch.launch_key  # noqa: SLF001 - it has made a new one
-        elif steps and way < 0.25:
+            self.check_returned(node, restored)
+            memory.chose(launch.number, tree_of(node.disk.find(restored.path)))
+            self._note_choice(launch, key)
+            return restored, key
+        if steps and way < 0.25:
+            # This decides where the launch goes on from only when it saves.
             restored = run.restore(chance.choice(steps))
-        elif way < 0.32:
+            self.check_returned(node, restored)
+            self.choices[launch.number] = restored.attempt, restored.step
+            memory.may_choose(launch.number, tree_of(node.disk.find(restored.path)))
+            return restored, key
+        if way < 0.32:
             # Somebody who does not resume at all.
             return None, key
-        else:
-            found = self._resume(node, run, launch)
-            return found, key
-        self.check_returned(node, restored)
-        stage.oracle.chose(self.run, key, restored.attempt, restored.step)
-        memory.chose(launch.number, tree_of(node.disk.find(restored.path)))
-        return restored, key
+        return self._resume(node, run, launch), key
+
+    def _note_choice(self, launch: Launch, key: str) -> None:
+        choice = self.choices.pop(launch.number, None)
+        if choice is not None:
+            self.stage.oracle.chose(self.run, key, *choice)
 
     def _resume(self, node: Node, run: Run, launch: Launch) -> Restored | None:
         stage = self.stage
@@ -323,15 +334,19 @@ class Meeting:
     """Where the ranks of one launch exchange what they hold, as `torch.distributed.all_gather_object` lets them."""
 
     def __init__(self, size: int) -> None:
-        self._brought: dict[int, object] = {}
+        self._rounds: list[dict[int, object]] = []
         self._size = size
 
     def gather(self, node: Node, rank: int, found: list[object], mine: object) -> None:
         """Wait until all have brought something; a peer that does not come ends the job."""
-        self._brought[rank] = mine
+        brought = next((brought for brought in self._rounds if rank not in brought), None)
+        if brought is None:
+            brought = {}
+            self._rounds.append(brought)
+        brought[rank] = mine
         for _ in range(_PATIENCE_TRIES):
-            if len(self._brought) == self._size:
-                found[:] = [self._brought[number] for number in range(self._size)]
+            if len(brought) == self._size:
+                found[:] = [brought[number] for number in range(self._size)]
                 return
             node.clock.sleep(1.0)
         raise UserError
@@ -344,7 +359,7 @@ class Team(Job):
         super().__init__(stage, run, chance, launches=chance.choice((1, 2, 2, 3)))
         self.writers = chance.choice((2, 2, 3))
         self.homes = [chance.choice(stage.nodes) for _ in range(self.writers)]
-        self.keep_local = chance.choice((1, 2, 3))
+        self.keep_local = chance.choice((2, 2, 3))
         self.every = chance.choice((1, 1, 2))
         self.saves = chance.choice((1, 2, 3))
         self.resumed: dict[int, set[object]] = {}
@@ -449,8 +464,12 @@ class Pushing(Job):
             return
         launch_key = "together" if self.writers > 1 else None
         slot = Slot(self.run, f"push:{self.run}" + (f":{launch_key}" if launch_key else ""), step, rank)
+        stage.shelf.note_source(slot, node.disk.find(folder))
         save: Save = stage.diary.begin(slot, files, process)
         if kept is not None and chance.random() < 0.1:
+            # Whoever pushes what was changed before it was looked at pushes the changed folder.
+            last = [path for path, data in files.items() if data][-1]
+            stage.diary.begin(slot, {**files, last: b"late" + files[last][4:]}, process)
             self._meddle_later(node, kept, chance.choice((0.001, 0.02, 0.1)))
         for _ in range(3):
             try:
@@ -462,7 +481,8 @@ class Pushing(Job):
                 stage.met("push", error)
                 node.clock.sleep(5.0)
             else:
-                assert stage.diary.bound.get(slot) == files, f"{slot} was pushed, and the archive has something else"
+                bound = stage.diary.bound.get(slot)
+                assert bound in (files, tree_of(node.disk.find(folder))), f"{slot} was pushed, and something else archived"
                 break
         stage.diary.fail(save)
 

@@ -18,6 +18,7 @@ from ckpt_archive.restore.result import Restored
 from ckpt_archive.testing.simulation.diary import Files
 from ckpt_archive.testing.simulation.faults import Options
 from ckpt_archive.testing.simulation.jobs import Job, Pushing, Restoring, Team, Training
+from ckpt_archive.testing.simulation.memo import remembering
 from ckpt_archive.testing.simulation.node import Node
 from ckpt_archive.testing.simulation.process import Process, State
 from ckpt_archive.testing.simulation.shelf import Held, tree_of
@@ -38,7 +39,8 @@ def life(world: World) -> None:
     chance = random.Random(f"life {world.seed}")
     nodes = chance.choice((1, 1, 2, 2, 3))
     room = chance.choice((None, None, None, None, 6_000, 15_000))
-    _Life(world, chance, nodes, room).play()
+    with remembering():
+        _Life(world, chance, nodes, room).play()
 
 
 class _Life(Stage):
@@ -130,10 +132,13 @@ class _Life(Stage):
         if not held.promoted or slot in self.oracle.slots:
             return None
         attempt = self.oracle.attempts.get((slot.run, slot.launch_key))
+        if attempt is not None and (slot.run, attempt, slot.step) in self.oracle.gaps:
+            return None
+        if self.shelf.launch_of(held.node, slot.run, slot.launch_key) is None:
+            # Its launch's record has rotted: nobody knows any more to which archive it goes.
+            return None
         if attempt is None:
             return "is promoted, and its launch has never got a number"
-        if (slot.run, attempt, slot.step) in self.oracle.gaps:
-            return None
         if held.rotted() or self.oracle.is_damaged((slot.run, attempt, slot.step)):
             return None
         writers = self.oracle.launches[slot.run, attempt]["writers"]

@@ -15,6 +15,7 @@ class _Chapter:
     """A launch: what it went on from if somebody chose that, and what it saved since, the last acknowledged one first."""
 
     chosen: Files | None = None
+    perhaps: Files | None = None
     acknowledged: Files | None = None
     tried: list[Files] = field(default_factory=list)
 
@@ -47,6 +48,10 @@ class Memory:
         """It went back to this."""
         self._chapters[launch].chosen = files
 
+    def may_choose(self, launch: int, files: Files) -> None:
+        """It has restored this: with its first save it will have gone back to it."""
+        self._chapters[launch].perhaps = files
+
     def tries(self, launch: int, slot: Slot, files: Files) -> None:
         """It is about to save this."""
         del slot
@@ -56,6 +61,7 @@ class Memory:
         """It was told that this is staged."""
         chapter = self._chapters[launch]
         chapter.acknowledged, chapter.tried = files, []
+        chapter.chosen, chapter.perhaps = chapter.chosen or chapter.perhaps, None
         self.steps.add(slot.step)
 
     def resumed(self, launch: int, files: Files | None, *, sure: bool) -> None:
@@ -76,6 +82,8 @@ class Memory:
             if chapter.chosen is not None:
                 yield chapter.chosen
                 return
+            if chapter.tried and chapter.perhaps is not None:
+                yield chapter.perhaps
         yield None
 
 

@@ -32,7 +32,8 @@ class SimFile:
         inode = self._inode()
         if fault is Fault.ROT:
             if inode.data:
-                inode.flip(self._disk.world.chance.randrange(len(inode.data) * 8))
+                bit = self._disk.world.chance.randrange(len(inode.data) * 8)
+                inode.flip(bit | 7 if self._path.endswith(self._disk.text) else bit)
         elif fault is not None:
             raise os_error(ERRNO[fault], self._path)
         chunk = inode.data[offset : offset + len(buffer)]

@@ -3,9 +3,10 @@
 It reads stored records as the plain JSON that they are, and shares no code with what it judges. It knows what was saved from
 the `Diary` alone.
 
-Launch records, decisions and ``archive.json`` have no digest that anything else names, so a flipped bit in one of them can
-not be noticed by whoever reads it: in these lives their bits do not flip (`SPARED`). On the wire TLS and the store's own
-checks protect them; what a store does to them at rest, the log and its signatures are for.
+What is not promised is not asked for. Launch records, decisions and ``archive.json`` have no digest that anything else names:
+in these lives their bits do not flip in the store (`SPARED`). All other records, those on local disks too, are text that no
+digest protects before a manifest names it, so a bit that flips in them is one that shows: the highest one of a byte (`TEXT`).
+On the wire TLS and the store's own checks protect them; what is done to them at rest, the log and its signatures are for.
 """
 
 import hashlib
@@ -15,12 +16,15 @@ from collections.abc import Callable
 from typing import Any
 
 from ckpt_archive.digest import sha256_hex
-from ckpt_archive.testing.simulation.diary import Diary, Files, Slot, own_files, ranks_in
+from ckpt_archive.testing.simulation.diary import COMMON, Diary, Files, Slot, common, own_files, ranks_in
 from ckpt_archive.testing.simulation.process import Process
 from ckpt_archive.testing.simulation.store import SimStore
 
 SPARED = ("archive.json", "runs/")
 """Beginnings of the keys of records without a digest: see above."""
+
+TEXT = (".json",)
+"""Endings of the names of all records."""
 
 _MANIFEST = re.compile(r"manifests/([a-z0-9._-]+)/(\d{8})/(\d{12})\.json")
 _RECEIPT = re.compile(r"receipts/([a-z0-9._-]+)/(\d{8})/(\d{12})/(\d{6})\.json")
@@ -40,6 +44,7 @@ class Oracle:
     Args:
         store: Which.
         diary: What was saved.
+        has_rotted: Whether a bit of what may be archived as that share has rotted.
         enforced: Whether the store refuses bytes that do not match their checksum.
 
     Attributes:
@@ -47,10 +52,13 @@ class Oracle:
         launches: For every (run, attempt), its launch's record.
         attempts: The attempt of every launch that has one, by (run, launch key).
         choices: For every run, the newest attempt that began with a step somebody chose, and that step: (attempt, where).
-        receipt_makers: Who created a receipt, by the folder of the data it names.
+        receipt_makers: Who created the receipt that names an object, by the object's key.
     """
 
-    def __init__(self, store: SimStore, diary: Diary, *, enforced: bool) -> None:
+    def __init__(
+        self, store: SimStore, diary: Diary, has_rotted: Callable[[Slot], bool], *, enforced: bool
+    ) -> None:
+        self._has_rotted = has_rotted
         self._bucket = store.bucket
         self._diary = diary
         self._enforced = enforced
@@ -81,6 +89,10 @@ class Oracle:
             return
         assert key not in self._stored, f"{key} was written again"
         self._stored[key] = data
+        if key in self._bucket.rotted and not key.startswith("data/"):
+            assert not self._enforced, f"{key} was taken with wrong bytes"
+            self._wrong.add(key)
+            return
         for pattern, judge in self._kinds:
             match = pattern.fullmatch(key)
             if match is not None:
@@ -99,23 +111,20 @@ class Oracle:
 
     def _receipt(self, match: re.Match[str], data: bytes, by: Process | None) -> None:
         run, attempt, step, rank = match[1], int(match[2]), int(match[3]), int(match[4])
-        fields = self._parsed(match[0], data)
-        if fields is None:
-            return
+        fields = json.loads(data)
         assert (fields["run"], fields["attempt"], fields["step"], fields["rank"]) == (run, attempt, step, rank)
         folder = f"data/{run}/{match[2]}/{match[3]}/{match[4]}/"
         files = self._tree_of(match[0], fields, folder)
         slot = Slot(run, fields["launch_key"], step, rank)
         known = self._diary.contents(slot)
-        assert files in known or slot in self._diary.spoilt, f"{match[0]} is about files that {slot} has never saved"
+        assert files in known or self._has_rotted(slot), f"{match[0]} is about files that {slot} has never saved"
         self._diary.bound.setdefault(slot, files)
-        self.receipt_makers[folder] = by
+        for item in fields["objects"]:
+            self.receipt_makers[folder + item["sha256"]] = by
 
     def _manifest(self, match: re.Match[str], data: bytes, _: Process | None) -> None:
         run, attempt, step = match[1], 99_999_999 - int(match[2]), 999_999_999_999 - int(match[3])
-        fields = self._parsed(match[0], data)
-        if fields is None:
-            return
+        fields = json.loads(data)
         assert (fields["run"], fields["attempt"], fields["step"]) == (run, attempt, step), f"{match[0]} is of another place"
         launch = self.launches.get((run, attempt))
         assert launch is not None, f"{match[0]} is of a launch that was never recorded"
@@ -151,15 +160,6 @@ class Oracle:
     def _decision(self, match: re.Match[str], data: bytes, _: Process | None) -> None:
         if json.loads(data)["action"] == "gap":
             self.gaps.add((match[1], int(match[2]), int(match[3])))
-
-    def _parsed(self, key: str, data: bytes) -> dict[str, Any] | None:
-        """The fields of a record; None if its bits were flipped on the way into a store that does not look."""
-        try:
-            fields: dict[str, Any] = json.loads(data)
-        except ValueError:
-            assert not self._enforced, f"{key} is no record"
-            return None
-        return fields
 
     def _tree_of(self, what: str, receipt: dict[str, Any], folder: str) -> Files:
         """The files that a receipt names, as they lie in the store."""
@@ -208,8 +208,9 @@ class Oracle:
         for rank in ranks_in(files):
             slot = Slot(run, launch_key, step, rank)
             if slot not in self._diary.spoilt:
-                mine = own_files(files, rank)
-                assert mine in self._diary.contents(slot), f"what was restored of {slot} is nothing that was saved"
+                saved = [own_files(content, rank) for content in self._diary.contents(slot)]
+                assert own_files(files, rank) in saved, f"what was restored of {slot} is nothing that was saved"
+        assert files.get(COMMON) in (None, common(run, step)), f"{COMMON} of step {step} of {run} has other bytes"
 
     def expected_latest(self, run: str) -> tuple[int, int] | None:
         """(attempt, step) that answers "latest", found by looking at everything."""
@@ -226,8 +227,8 @@ class Oracle:
         return None if origin is None else (origin["attempt"], origin["step"])
 
     def is_damaged(self, at: At) -> bool:
-        """Whether the store has let something of a checkpoint rot."""
+        """Whether the store has let something of a checkpoint rot, or has taken wrong bytes for it."""
         run, attempt, step = at
         middle = f"/{run}/{attempt:08d}/{step:012d}/"
         manifest = f"manifests/{run}/{99_999_999 - attempt:08d}/{999_999_999_999 - step:012d}.json"
-        return any(key == manifest or middle in key for key in self._bucket.rotted)
+        return any(key == manifest or middle in key for key in (*self._bucket.rotted, *self._wrong))

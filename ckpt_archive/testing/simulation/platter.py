@@ -33,6 +33,7 @@ class Platter:
         total_bytes: As given; may be changed at any time.
         used_bytes: How much content there is.
         kind: What `mount_kind` says; may be changed.
+        text: Endings of the names of text: a bit that rots in it is the highest one of a byte, and so it shows.
     """
 
     def __init__(self, world: World, clock: SimClock, *, total_bytes: int = 1 << 40) -> None:
@@ -41,6 +42,7 @@ class Platter:
         self.total_bytes = total_bytes
         self.used_bytes = 0
         self.kind = "ext4"
+        self.text: tuple[str, ...] = ()
         self.root = Inode(1, Kind.DIRECTORY, clock.now_ns())
         self._numbers = 1
         self._has_links = False

@@ -97,7 +97,8 @@ class Scheduler:
         """Kill everything on a node and let it forget what was not durable."""
 
         def order() -> None:
-            for process in self.processes:
+            # Not those that a watcher spawns meanwhile: they begin when the node is up again.
+            for process in list(self.processes):
                 if process.node is node and process.alive:
                     self._end(process, State.KILLED)
             self.note(None, "power loss", node.name)
@@ -176,6 +177,9 @@ class Scheduler:
         try:
             while self._awaited:
                 fiber = self._next()
+                if fiber is None and not self._awaited:
+                    # A timer has killed the last one.
+                    return
                 if fiber is None:
                     alive = ", ".join(str(process) for process in self.processes if process.alive)
                     raise StuckError(f"these processes wait for each other: {alive}")

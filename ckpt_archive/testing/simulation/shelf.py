@@ -77,6 +77,9 @@ class Shelf:
         self._diary = diary
         self._is_archived = is_archived
         self._keys: dict[tuple[str, str, int], str] = {}
+        self._visible: dict[Inode, Slot] = {}
+        self._sources: dict[Slot, list[Inode]] = {}
+        self._departed: list[tuple[Slot, Files]] = []
         self.held: dict[Inode, Held] = {}
 
     # --- launches ------------------------------------------------------------------------------------------------------
@@ -91,14 +94,16 @@ class Shelf:
             known = self._keys[node.name, run, launch] = str(json.loads(data)["launch_key"])
         return known
 
-    def launch_of(self, node: Node, run: str, launch_key: str) -> int:
-        """The local launch of a key."""
+    def launch_of(self, node: Node, run: str, launch_key: str) -> int | None:
+        """The local launch of a key; None if its record has rotted."""
         folder = node.disk.find(_staging(node, run).launches)
         for name in sorted(folder.entries, reverse=True):
             stem, _, suffix = name.partition(".")
             if suffix == "json" and stem.isdigit() and self.key_of(node, run, int(stem)) == launch_key:
-                return int(stem)
-        raise AssertionError(f"{node.name} has no launch {launch_key}")
+                return None if folder.entries[name].rotted else int(stem)
+        quarantine = f"{STAGING}/{run}/quarantine"
+        assert any(inode.rotted for _, inode in node.disk.tree(quarantine)), f"{node.name} has no launch {launch_key}"
+        return None
 
     # --- what happens --------------------------------------------------------------------------------------------------
 
@@ -106,6 +111,8 @@ class Shelf:
         """A writer was told that its save is staged."""
         slot = save.slot
         launch = self.launch_of(node, slot.run, slot.launch_key)
+        if launch is None:
+            return
         parent = _staging(node, slot.run).step_folder(launch, slot.step)
         found = None
         for name, folder in _generations(node.disk, parent, slot.rank):
@@ -113,7 +120,9 @@ class Shelf:
                 found = Held(save, node, launch, f"{parent}/{name}", folder, _content(folder, "seal.json"))
                 break
         if found is None:
-            assert slot in self._diary.spoilt or self._someone_else_is_at(slot), f"{slot} was acknowledged and is not there"
+            excused = slot in self._diary.spoilt or len(self._diary.saves[slot]) > 1
+            # It may have gone by the rules before its writer, which stood still, was told.
+            assert excused or (slot, save.files) in self._departed, f"{slot} was acknowledged and is not there"
             return
         problem = not_durable(node.disk, found.path)
         assert problem is None, f"{slot} was acknowledged, and {problem}"
@@ -124,26 +133,38 @@ class Shelf:
 
     def renamed(self, node: Node, new: str) -> None:
         """Something has got a new name."""
-        held = self.held.get(node.disk.find(new)) if f"{STAGING}/" in new else None
-        if held is None:
+        if not new.startswith(f"{STAGING}/"):
             return
-        room = new.removeprefix(STAGING).split("/")[2]
-        if room == "trash":
-            del self.held[held.folder]
+        folder = node.disk.find(new)
+        room = new.split("/")[4]
+        if room == "ring":
+            slot = self._slot_at(node, new)
+            if slot is not None:
+                self._visible[folder] = slot
+                self.note_source(slot, folder)
+            return
+        visible, held = self._visible.pop(folder, None), self.held.pop(folder, None)
+        if held is not None and room == "trash":
             self._check_leaving(held)
-        elif room == "quarantine":
-            del self.held[held.folder]
+        elif held is not None:
             assert held.save.slot in self._diary.spoilt or held.rotted(), f"{held.save.slot} was set aside, and is whole"
+        elif visible is not None:
+            self._departed.append((visible, files_of(folder)))
 
     def linked(self, node: Node, path: str) -> None:
         """A record was written."""
         if not path.endswith("/archived.json"):
             return
-        _, _, _, run, _, launch, step, share, _ = path.split("/")
-        key = self.key_of(node, run, int(launch))
-        if key is not None:
-            slot = Slot(run, key, int(step), int(share.partition(".")[0].removeprefix("rank-")))
-            assert self._is_archived(slot), f"{path} was written, and no manifest names {slot}"
+        slot = self._slot_at(node, path)
+        assert slot is None or self._is_archived(slot), f"{path} was written, and no manifest names {slot}"
+
+    def note_source(self, slot: Slot, folder: Inode) -> None:
+        """What is archived as that share is read from here."""
+        self._sources.setdefault(slot, []).append(folder)
+
+    def has_rotted(self, slot: Slot) -> bool:
+        """Whether a bit has rotted of what may be archived as that share: nobody can know, unless it was digested before."""
+        return any(inode.rotted for folder in self._sources.get(slot, ()) for _, inode in below(folder))
 
     def power_lost(self, node: Node) -> None:
         """A node has restarted."""
@@ -169,12 +190,20 @@ class Shelf:
                 return
         if held.promoted:
             assert self._is_archived(slot) or held.has_gap, f"{slot} is promoted, and went before it was archived"
-        assert any(
-            order > held.order and not_durable(disk, path) is None for order, path in _ring(held.node, slot.run)
-        ), f"{slot} was evicted, and nothing newer on this node is durable"
+        newer = [path for order, path in _ring(held.node, slot.run) if order > held.order]
+        assert any(self._is_spoilt(held.node, path) or not_durable(disk, path) is None for path in newer), (
+            f"{slot} was evicted, and nothing newer on this node is durable"
+        )
 
-    def _someone_else_is_at(self, slot: Slot) -> bool:
-        return len(self._diary.saves[slot]) > 1
+    def _is_spoilt(self, node: Node, path: str) -> bool:
+        slot = self._slot_at(node, path)
+        return slot is None or slot in self._diary.spoilt
+
+    def _slot_at(self, node: Node, path: str) -> Slot | None:
+        """What a folder in the ring is; None if its launch is not known any more."""
+        _, _, _, run, _, launch, step, share, *_ = path.split("/")
+        key = self.key_of(node, run, int(launch))
+        return None if key is None else Slot(run, key, int(step), int(share.partition(".")[0].removeprefix("rank-")))
 
 
 def not_durable(disk: SimDisk, path: str) -> str | None:

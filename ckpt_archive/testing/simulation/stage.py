@@ -20,8 +20,8 @@ from ckpt_archive.store.protocol import UploadInfo
 from ckpt_archive.store.retry import RetryingStore, RetryPolicy
 from ckpt_archive.testing.simulation.diary import Diary
 from ckpt_archive.testing.simulation.node import Node
-from ckpt_archive.testing.simulation.oracle import SPARED, Oracle
-from ckpt_archive.testing.simulation.process import Host, Process, State, Watcher
+from ckpt_archive.testing.simulation.oracle import SPARED, TEXT, Oracle
+from ckpt_archive.testing.simulation.process import Host, Process, Watcher
 from ckpt_archive.testing.simulation.shelf import STAGING, Shelf
 from ckpt_archive.testing.simulation.store import SimStore
 from ckpt_archive.testing.simulation.world import World
@@ -63,21 +63,24 @@ class Stage(Watcher):
         errors: The errors that processes met, by what they did.
         uploads: Every multipart upload there ever was, by its id.
         born_us: When each process began.
-        died_us: When each killed process was killed.
+        ended_us: When each process ended.
     """
 
     def __init__(self, world: World, nodes: int, room_bytes: int | None) -> None:
         self.world = world
         size = 1 << 40 if room_bytes is None else RESERVED_BYTES + room_bytes
         self.nodes = [Node(world, f"node-{number}", disk_bytes=size) for number in range(nodes)]
-        self.store = SimStore(world, url=URL, spared=SPARED)
+        self.store = SimStore(world, url=URL, spared=SPARED, text=TEXT)
+        for node in self.nodes:
+            node.disk.text = TEXT
         self.diary = Diary()
-        self.oracle = Oracle(self.store, self.diary, enforced=world.options.checksums_enforced)
         self.shelf = Shelf(self.diary, lambda slot: slot in self.oracle.slots)
+        enforced = world.options.checksums_enforced
+        self.oracle = Oracle(self.store, self.diary, self.shelf.has_rotted, enforced=enforced)
         self.errors: Counter[tuple[str, str]] = Counter()
         self.uploads: dict[str, Begun] = {}
         self.born_us: dict[Process, int] = {}
-        self.died_us: dict[Process, int] = {}
+        self.ended_us: dict[Process, int] = {}
         self.is_closing = False
         self.transfer = TransferSettings(
             part_size_bytes=64, pack_below_bytes=40, parts_in_flight=3, buffer_size_bytes=64
@@ -154,8 +157,7 @@ class Stage(Watcher):
 
     def ended(self, process: Process) -> None:
         """See `Watcher`."""
-        if process.state is State.KILLED:
-            self.died_us[process] = self.world.now_us
+        self.ended_us[process] = self.world.now_us
 
     def power_lost(self, node: Host) -> None:
         """See `Watcher`."""
@@ -183,18 +185,17 @@ class Stage(Watcher):
     def left_uploads(self) -> list[UploadInfo]:
         """Uploads that nobody works at any more although somebody could have known of them.
 
-        Not those of a writer that was killed after the last one came that looked, nor those that began after their writer
-        had given up: they are for the bucket's own rule.
+        Not those of a writer that went away after the last one came that looked, nor those that began after their writer had
+        given up, nor those of a content that was not archived: they are for the bucket's own rule.
         """
         left = []
         for upload in self.store.bucket.under_way(""):
-            folder = upload.key.rpartition("/")[0] + "/"
             begun = self.uploads[upload.upload_id]
-            if begun.late or begun.by is None or folder not in self.oracle.receipt_makers:
+            if begun.late or begun.by is None or upload.key not in self.oracle.receipt_makers:
                 continue
-            maker = self.oracle.receipt_makers[folder]
-            died_us = self.died_us.get(begun.by)
-            if died_us is None or (maker is not None and self.born_us[maker] >= died_us):
+            maker = self.oracle.receipt_makers[upload.key]
+            ended_us = self.ended_us.get(begun.by)
+            if maker is begun.by or (maker is not None and ended_us is not None and self.born_us[maker] >= ended_us):
                 left.append(upload)
         return left
 

@@ -34,6 +34,7 @@ class SimStore:
         limits: Sizes and counts it accepts.
         url: What it calls itself.
         spared: Beginnings of keys whose objects neither rot nor flip a bit on the way.
+        text: Endings of keys whose objects are text: a bit that flips in them is the highest one of a byte, and so it shows.
 
     Attributes:
         bucket: What it holds: for oracles, which look at it directly.
@@ -46,8 +47,10 @@ class SimStore:
         limits: StoreLimits = SMALL_LIMITS,
         url: str = "sim://archive",
         spared: tuple[str, ...] = (),
+        text: tuple[str, ...] = (),
     ) -> None:
         self._world = world
+        self._text = text
         self._spared = spared
         self._url = url
         self._clock = SimClock(world)
@@ -76,10 +79,12 @@ class SimStore:
         data = _received(body)
         fault = self._arrive("store.create", key)
         if fault is Fault.FLIP_SENT:
-            data = self._flipped(data)
+            data = self._flipped(key, data)
 
         def effect() -> ObjectInfo:
             info = self.bucket.create(key, data, body.crc32c, self._clock.now())
+            if fault is Fault.FLIP_SENT:
+                self.bucket.rotted.add(key)
             self._visible(key, data)
             return info
 
@@ -93,7 +98,7 @@ class SimStore:
             raise errors.IntegrityError(f"{key} has more than {limit_bytes} bytes", hint="Find out who wrote it.")
         if fault is Fault.CUT_BODY:
             raise _unavailable(fault, key)
-        return StoredBytes(found.info, self._flipped(found.data) if fault is Fault.FLIP_READ else found.data)
+        return StoredBytes(found.info, self._flipped(key, found.data) if fault is Fault.FLIP_READ else found.data)
 
     def fetch(self, key: str, *, offset: int, length: int, etag: str, sink: Sink) -> None:
         """See `Store.fetch`."""
@@ -105,7 +110,7 @@ class SimStore:
             raise errors.IntegrityError(f"{key} is shorter than {offset + length} bytes", hint="Verify it.")
         data = found.data[offset : offset + length]
         if fault is Fault.FLIP_READ:
-            data = self._flipped(data)
+            data = self._flipped(key, data)
         if fault is Fault.CUT_BODY:
             data = data[: self._world.chance.randrange(length + 1)]
         view = memoryview(data)
@@ -156,7 +161,7 @@ class SimStore:
         data = _received(body)
         fault = self._arrive("store.upload_part", key, upload_id)
         if fault is Fault.FLIP_SENT:
-            data = self._flipped(data)
+            data = self._flipped(key, data)
         return self._change(
             "store.upload_part",
             key,
@@ -258,11 +263,15 @@ class SimStore:
     def _found(self, key: str, fault: Fault | None) -> StoredObject:
         found = self.bucket.get(key)
         if fault is Fault.ROT and found.data:
-            self.bucket.flip(key, self._world.chance.randrange(len(found.data) * 8))
+            self.bucket.flip(key, self._bit(key, found.data))
         return found
 
-    def _flipped(self, data: bytes) -> bytes:
-        return flipped(data, self._world.chance.randrange(len(data) * 8)) if data else data
+    def _flipped(self, key: str, data: bytes) -> bytes:
+        return flipped(data, self._bit(key, data)) if data else data
+
+    def _bit(self, key: str, data: bytes) -> int:
+        bit = self._world.chance.randrange(len(data) * 8)
+        return bit | 7 if key.endswith(self._text) else bit
 
     def _visible(self, key: str, data: bytes) -> None:
         self._world.observe(lambda: self._world.watcher.stored(key, data))

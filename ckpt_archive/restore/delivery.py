@@ -1,0 +1,147 @@
+"""The bytes of a checkpoint for this process, from the ring or from the archive; what is asked for was chosen before."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from ckpt_archive.commit.connection import Connection
+from ckpt_archive.disk import durable
+from ckpt_archive.disk.protocol import Kind, join
+from ckpt_archive.errors import IntegrityError, InvalidInputError, NotFoundError
+from ckpt_archive.local.staging import RunStaging
+from ckpt_archive.machine import Machine
+from ckpt_archive.place import Place
+from ckpt_archive.progress import Progress
+from ckpt_archive.restore.archived import restore_archived, restore_newest_good
+from ckpt_archive.restore.choice import LocalPoint
+from ckpt_archive.restore.local_view import ring_points, shares_of
+from ckpt_archive.restore.result import Restored
+from ckpt_archive.restore.ringed import restore_from_ring, serve_in_place
+from ckpt_archive.restore.selection import Selection
+from ckpt_archive.transfer.settings import TransferSettings
+
+Find = Callable[[int | str, int | None], Place]
+"""Finds a committed checkpoint by step or name, and attempt."""
+
+_log = logging.getLogger(__name__)
+
+_RESUMED = "resumed"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A checkpoint that was restored, and where it was found: in the ring, the archive, or both.
+
+    Attributes:
+        restored: It.
+        point: In the ring, if it came from there.
+        place: In the archive, if it is known there.
+    """
+
+    restored: Restored
+    point: LocalPoint | None
+    place: Place | None
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """Brings checkpoints to where they are wanted.
+
+    Attributes:
+        machine: The machine it runs on.
+        run: The run's staging.
+        connect: Connects to the archive, patiently: bytes are worth waiting for.
+        transfer: Sizes and limits.
+        to: The folder in which the checkpoint's folder is made; None to use the ring in place, or a folder beside it.
+        selection: Which files.
+        progress: Told how far it is.
+    """
+
+    machine: Machine
+    run: RunStaging
+    connect: Callable[[], Connection]
+    transfer: TransferSettings
+    to: str | None = None
+    selection: Selection = field(default_factory=Selection)
+    progress: Progress | None = None
+
+    def from_point(self, point: LocalPoint) -> Restored:
+        """A checkpoint of the ring.
+
+        Raises:
+            IntegrityError: If it is damaged.
+            NotFoundError: If it was evicted meanwhile, or no file matches.
+        """
+        with self.run.reading():
+            shares = shares_of(self.run, point)
+            if not shares:
+                raise NotFoundError(f"step {point.step} is not in the ring any more", hint="Resume again.")
+            if self.to is None and len(shares) == 1 and self.selection.everything:
+                return serve_in_place(self.machine, shares[0], point)
+            launch = f"local{point.launch}" if point.attempt is None else str(point.attempt)
+            path = join(self._folder, f"{self.run.name}-{launch}-{point.step}{self.selection.suffix}")
+            return restore_from_ring(self.machine, shares, point, path, self.selection, self.transfer)
+
+    def from_archive(self, place: Place, *, fallback: bool = False) -> Restored:
+        """A checkpoint of the archive; with `fallback` the next older one that is not damaged, if it is.
+
+        Raises:
+            NotFoundError: If it is not committed, or no file matches.
+            IntegrityError: If it is damaged.
+            UnavailableError: If the store does not answer.
+        """
+
+        def path_of(chosen: Place) -> str:
+            return join(self._folder, f"{_name(chosen)}{self.selection.suffix}")
+
+        restore = restore_newest_good if fallback else restore_archived
+        return restore(self.machine, self.connect(), place, path_of, self.selection, self.progress)
+
+    def find(self, step: int | str, attempt: int | None, find: Find, *, fallback: bool = False) -> Found:
+        """A checkpoint by its step, from the ring if it is there and good, or "latest-archived".
+
+        Raises:
+            NotFoundError: If there is none.
+            InvalidInputError: If `step` is neither.
+        """
+        if not isinstance(step, int):
+            if step not in ("latest", "latest-archived"):
+                raise InvalidInputError(
+                    f"the step {step!r} is not allowed", hint='Give a number, "latest" or "latest-archived".'
+                )
+            return self._found(find(step, attempt), fallback=fallback)
+        for point in reversed(ring_points(self.run)):
+            if point.step == step and attempt in (None, point.attempt):
+                try:
+                    return Found(self.from_point(point), point, None)
+                except (IntegrityError, NotFoundError) as error:
+                    _log.error("step %d in the ring can not be used: %s", step, error)
+        return self._found(find(step, attempt), fallback=fallback)
+
+    def _found(self, place: Place, *, fallback: bool) -> Found:
+        restored = self.from_archive(place, fallback=fallback)
+        assert restored.attempt is not None
+        return Found(restored, None, Place(place.run, restored.attempt, restored.step))
+
+    def forget_older(self, kept: Restored) -> None:
+        """Remove what earlier launches resumed from, in our own folder: nobody needs it twice. Other ranks may do so too."""
+        if self.to is not None or kept.attempt is None:
+            return
+        fs = self.machine.fs
+        name = _name(Place(kept.run, kept.attempt, kept.step))
+        try:
+            for entry in fs.list(self._folder):
+                # Another rank may want other files of the same checkpoint, in a folder of its own.
+                ours = entry.name == name or entry.name.startswith(f"{name}-")
+                if entry.kind is Kind.DIRECTORY and not ours and not entry.name.startswith("."):
+                    durable.remove_tree(fs, join(self._folder, entry.name))
+        except OSError as error:
+            _log.info("%s is tidied later: %s", self._folder, error)
+
+    @property
+    def _folder(self) -> str:
+        return self.to if self.to is not None else join(self.run.folder, _RESUMED)
+
+
+def _name(place: Place) -> str:
+    return f"{place.run}-{place.attempt}-{place.step}"

@@ -1,0 +1,51 @@
+"""What this node alone knows of a run: the checkpoints in its ring, and where its launches went on from."""
+
+from ckpt_archive.local.launches import load_launches, read_attempt, read_resume
+from ckpt_archive.local.ring import SealedShare, complete_groups, scan
+from ckpt_archive.local.staging import RunStaging
+from ckpt_archive.restore.choice import LocalPoint, Origin, PastLaunch
+
+
+def ring_points(run: RunStaging, archive_id: str | None = None) -> list[LocalPoint]:
+    """Complete checkpoints of the ring, oldest first; those of late launches do not count.
+
+    Args:
+        run: The run's staging.
+        archive_id: Only those of launches that have a number in this archive; None for all.
+
+    Raises:
+        UnavailableError: If the disk does not answer.
+    """
+    shares = scan(run)
+    points = []
+    for launch, step in reversed(complete_groups(shares, keep_local=len(shares) + 1)):
+        known = read_attempt(run, launch)
+        here = archive_id is None or (known is not None and known.archive_id == archive_id)
+        if here and not (known is not None and known.late):
+            points.append(LocalPoint(launch, None if known is None else known.attempt, step))
+    return points
+
+
+def shares_of(run: RunStaging, point: LocalPoint) -> list[SealedShare]:
+    """The shares of a checkpoint of the ring."""
+    return [share for share in scan(run) if (share.launch, share.step) == (point.launch, point.step)]
+
+
+def past_launches(run: RunStaging, before: int) -> list[PastLaunch]:
+    """The launches on this node with a smaller ordinal than `before`, oldest first.
+
+    Raises:
+        IntegrityError: If where one of them went on from can not be read any more.
+    """
+    past = []
+    for launch in load_launches(run):
+        if launch.ordinal >= before:
+            continue
+        resume = read_resume(run, launch.ordinal)
+        origin = None
+        if resume is not None and (resume.from_ring is not None or resume.resume_from is not None):
+            place = resume.resume_from
+            ordinal, step = resume.from_ring or (None, place.step if place is not None else 0)
+            origin = Origin(ordinal, None if place is None else place.attempt, step, resume.explicit)
+        past.append(PastLaunch(launch.ordinal, origin))
+    return past
