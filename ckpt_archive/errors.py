@@ -53,6 +53,10 @@ class ColdError(UnavailableError):
     """The object lies in a cold storage class: trying again does not help until it is thawed."""
 
 
+class UnmountedError(UnavailableError):
+    """The folder of the archive is not there: trying again does not help until somebody mounts it."""
+
+
 class IntegrityError(CkptArchiveError):
     """Bytes are not what they should be: do not use them, and find out where they changed."""
 

@@ -5,7 +5,15 @@ from dataclasses import asdict
 import click
 
 from ckpt_archive.archive import Archive
-from ckpt_archive.cli.columns import digest_column, mapping_column, number_column, size_column, text_column, time_column
+from ckpt_archive.cli.columns import (
+    digest_column,
+    mapping_column,
+    number_column,
+    size_column,
+    spare,
+    text_column,
+    time_column,
+)
 from ckpt_archive.cli.verb import Frame, verb
 
 _RUNS = (
@@ -20,12 +28,12 @@ _CHECKPOINTS = (
     number_column("attempt"),
     number_column("step"),
     time_column("committed_at"),
-    number_column("writers"),
-    number_column("files"),
     size_column("size_bytes"),
-    mapping_column("metrics"),
-    mapping_column("labels"),
-    digest_column("manifest_sha256"),
+    spare(mapping_column("metrics")),
+    spare(number_column("writers")),
+    spare(number_column("files")),
+    spare(mapping_column("labels")),
+    spare(digest_column("manifest_sha256")),
 )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from ckpt_archive import compose
-from ckpt_archive.cli.columns import number_column, size_column, text_column, time_column
+from ckpt_archive.cli.columns import number_column, size_column, spare, text_column, time_column
 from ckpt_archive.cli.parameters import staging_folder, staging_option
 from ckpt_archive.cli.progress import size_text
 from ckpt_archive.cli.verb import Frame, verb
@@ -14,14 +14,14 @@ from ckpt_archive.strictjson import Json
 
 _COLUMNS = (
     text_column("run"),
-    number_column("launch"),
+    spare(number_column("launch")),
     number_column("attempt"),
     number_column("step"),
-    number_column("rank"),
+    spare(number_column("rank")),
     text_column("state"),
     size_column("size_bytes"),
     time_column("staged_at"),
-    text_column("detail"),
+    spare(text_column("detail")),
 )
 
 

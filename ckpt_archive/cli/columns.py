@@ -1,7 +1,7 @@
 """The columns of tables: one name for heading and JSON key, and how a person reads the values."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC
 from typing import Any
 
@@ -18,11 +18,13 @@ class Column:
         name: The key with ``--json``, and the heading.
         show: How a person reads a value.
         numeric: Aligned to the right.
+        spare: Left out where the terminal is too narrow for all columns; with ``--json`` and in a pipe it is always there.
     """
 
     name: str
     show: Callable[[Value], str] = str
     numeric: bool = False
+    spare: bool = False
 
 
 def text_column(name: str) -> Column:
@@ -60,6 +62,11 @@ def mapping_column(name: str) -> Column:
     return Column(
         name, _or_nothing(lambda members: " ".join(f"{key}={_brief(members[key])}" for key in sorted(members)))
     )
+
+
+def spare(column: Column) -> Column:
+    """The same column, to be left out where the terminal is too narrow."""
+    return replace(column, spare=True)
 
 
 def _brief(value: Value) -> str:

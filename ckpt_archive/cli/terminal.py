@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, TaskID, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 from rich.progress import Progress as Bars
@@ -12,18 +13,27 @@ from rich.text import Text
 from ckpt_archive.cli.columns import Column, Value
 from ckpt_archive.progress import Progress, ProgressEvent
 
+_GAP = 2  # blanks between columns
+
 
 class Terminal:
     """Prints to the terminals behind stdout and stderr."""
 
     def table(self, columns: Sequence[Column], rows: Sequence[Mapping[str, Value]]) -> None:
-        """A table with headings."""
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        for column in columns:
+        """A table with headings; spare columns are left out, the last one first, until the others fit."""
+        console = Console()
+        shown = [(column, [column.show(row.get(column.name)) for row in rows]) for column in columns]
+        while sum(_width(*item) for item in shown) - _GAP > console.width:
+            spare = next((item for item in reversed(shown) if item[0].spare), None)
+            if spare is None:
+                break
+            shown.remove(spare)
+        table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, _GAP, 0, 0))
+        for column, _ in shown:
             table.add_column(column.name, justify="right" if column.numeric else "left", overflow="fold")
-        for row in rows:
-            table.add_row(*(Text(column.show(row.get(column.name))) for column in columns))
-        Console().print(table)
+        for index in range(len(rows)):
+            table.add_row(*(Text(cells[index]) for _, cells in shown))
+        console.print(table)
 
     @contextmanager
     def progress(self) -> Iterator[Progress]:
@@ -44,3 +54,7 @@ class Terminal:
                 bars.update(tasks[event.phase], completed=event.done_bytes, total=event.total_bytes)
 
             yield callback
+
+
+def _width(column: Column, cells: Sequence[str]) -> int:
+    return max(cell_len(text) for text in (column.name, *cells)) + _GAP

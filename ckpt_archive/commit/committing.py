@@ -15,7 +15,7 @@ from ckpt_archive.commit.manifest import Manifest, check_same_launch
 from ckpt_archive.commit.marker import CommitMarker, write_marker
 from ckpt_archive.commit.receipt import Receipt
 from ckpt_archive.commit.receipts import contributed_ranks, decode_receipt, read_receipt
-from ckpt_archive.commit.writeonce import create_once
+from ckpt_archive.commit.writeonce import check_as_sent, create_once
 from ckpt_archive.digest import sha256_hex
 from ckpt_archive.errors import CkptArchiveError, ConflictError, IntegrityError, UnavailableError
 from ckpt_archive.executor import Executor
@@ -54,7 +54,14 @@ Outcome = Committed | AlreadyCommitted | Awaiting
 
 
 def try_commit(
-    store: Store, executor: Executor, place: Place, *, archive_id: str, writers: int, own: Mapping[int, bytes]
+    store: Store,
+    executor: Executor,
+    place: Place,
+    *,
+    archive_id: str,
+    writers: int,
+    own: Mapping[int, bytes],
+    read_back: bool = False,
 ) -> Outcome:
     """Commit a checkpoint if all its writers have contributed.
 
@@ -68,6 +75,8 @@ def try_commit(
         archive_id: The archive's id.
         writers: How many writers it has.
         own: Receipts as they are stored, by rank, that need not be read again.
+        read_back: Whether the manifest is read again once it is created: for a store that does not compare what it is sent
+            with a checksum.
 
     Raises:
         ConflictError: If the receipts are not of one launch, hold files that can not stand together, or another manifest
@@ -88,7 +97,7 @@ def try_commit(
     receipts = read.receipts(range(writers))
     manifest = Manifest.of(receipts)
     store_time = _confirm_objects(store, place, [receipt for receipt, _ in receipts])
-    return _create(store, manifest, store_time)
+    return _create(store, manifest, store_time, read_back=read_back)
 
 
 def unfinished(store: Store, run: str, attempt: int) -> list[Place]:
@@ -108,7 +117,9 @@ def all_unfinished(store: Store, run: str, attempt: int) -> list[Place]:
 Finished = tuple[Place, Outcome | CkptArchiveError]
 
 
-def finish_commits(store: Store, executor: Executor, archive_id: str, run: str, attempt: int) -> list[Finished]:
+def finish_commits(
+    store: Store, executor: Executor, archive_id: str, run: str, attempt: int, *, read_back: bool = False
+) -> list[Finished]:
     """Commit what is complete among `unfinished`: its committer died between the last receipt and the manifest.
 
     Returns:
@@ -122,7 +133,15 @@ def finish_commits(store: Store, executor: Executor, archive_id: str, run: str, 
         try:
             receipt, data = read_receipt(store, place, rank)
             writers = receipt.contribution.writers
-            outcome = try_commit(store, executor, place, archive_id=archive_id, writers=writers, own={rank: data})
+            outcome = try_commit(
+                store,
+                executor,
+                place,
+                archive_id=archive_id,
+                writers=writers,
+                own={rank: data},
+                read_back=read_back,
+            )
         except UnavailableError:
             raise
         except CkptArchiveError as error:
@@ -236,12 +255,14 @@ def _object_sizes(store: Store, folder: str) -> tuple[dict[str, int], datetime]:
             return {info.key: info.size_bytes for info in objects}, page.store_time
 
 
-def _create(store: Store, manifest: Manifest, store_time: datetime) -> Committed | AlreadyCommitted:
+def _create(store: Store, manifest: Manifest, store_time: datetime, *, read_back: bool) -> Committed | AlreadyCommitted:
     data = manifest.encode()
     sha256 = sha256_hex(data)
     write_marker(store, CommitMarker(manifest.archive_id, manifest.place, sha256), store_time)
     key = layout.manifest(manifest.run, manifest.attempt, manifest.step)
     there = create_once(store, key, data)
+    if there is None and read_back:
+        check_as_sent(store, key, data)
     if there is None:
         return Committed(manifest, sha256)
     standing = Manifest.decode(there, key).check_place(manifest.place)

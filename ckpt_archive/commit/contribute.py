@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from ckpt_archive.commit import layout
 from ckpt_archive.commit.receipt import Receipt
 from ckpt_archive.commit.receipts import decode_receipt, receipt_key, require_same
-from ckpt_archive.commit.writeonce import check_size, create_once
+from ckpt_archive.commit.writeonce import check_as_sent, check_size, create_once
 from ckpt_archive.contribution import Contribution
 from ckpt_archive.executor import Executor
 from ckpt_archive.place import Place
@@ -102,6 +102,8 @@ def contribute(
     )
     still_same()
     there = create_once(store, key, data)
+    if there is None and not checksums_enforced:
+        check_as_sent(store, key, data)
     if there is None:
         return Contributed(ours, data, report, existed=False)
     stored = decode_receipt(there, place, rank)

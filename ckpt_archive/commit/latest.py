@@ -64,6 +64,7 @@ def standing(store: Store, run: str) -> Standing:
     """
     first = next(attempts(store, run), None)
     if first is None:
+        check_recorded(store, run)
         return Standing(None, None)
     newest = read_attempt(store, run, first)
     return standing_of(store, on_time(store, newest), newest)
@@ -142,6 +143,17 @@ def standing_of(store: Store, answering: Recorded, newest: Recorded) -> Standing
             hint="Manifests are never deleted by ckpt-archive: restore them, or choose a step with a roll-back.",
         )
     return Standing(launch, Place(launch.run, fallback.attempt, fallback.step))
+
+
+def check_recorded(store: Store, run: str) -> None:
+    """Check that a run without launches has no checkpoints: answering "nothing yet" would make it begin anew over them.
+
+    Raises:
+        IntegrityError: If its newest checkpoint has no launch.
+    """
+    head = _first(store, layout.manifests_folder(run), "")
+    if head is not None:
+        _writer(store, head)
 
 
 def newest_checkpoint(store: Store, run: str, attempt: int) -> Place | None:

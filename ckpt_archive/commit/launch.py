@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from ckpt_archive.commit import layout
-from ckpt_archive.commit.latest import Recorded, Standing, attempts, on_time, read_attempt, standing_of
+from ckpt_archive.commit.latest import Recorded, Standing, attempts, check_recorded, on_time, read_attempt, standing_of
 from ckpt_archive.commit.launch_record import Fallback, Launch
 from ckpt_archive.commit.writeonce import create_once
 from ckpt_archive.errors import ConflictError, InvalidInputError, UnavailableError
@@ -55,6 +55,7 @@ class LaunchRequest:
         ended: Whether it is over: it was never recorded while it ran.
         maybe_recorded: Whether the record may exist without being the newest one: another node's, or an earlier life's.
         join: Whether a record of the same key is this launch's; if not, a new number is given in any case.
+        after: The newest attempt that is known to have begun before it, whatever the clocks say; None if none is.
     """
 
     archive_id: str
@@ -67,6 +68,7 @@ class LaunchRequest:
     ended: bool = False
     maybe_recorded: bool = True
     join: bool = True
+    after: int | None = None
 
     def __post_init__(self) -> None:
         check_run_name(self.run)
@@ -165,16 +167,24 @@ def _next(
 ) -> Launch:
     """The record of the launch under the number after `newest`."""
     if newest is None:
+        check_recorded(store, request.run)
         return _record(request, 0, choose(Standing(None, None)))
     answering = on_time(store, newest)
     standing = standing_of(store, answering, newest)
     launch = _record(request, newest.launch.attempt + 1, choose(standing))
-    if request.ended and answering.recorded_at > request.started_at:
+    if request.ended and _is_newer(answering, request):
         instead = Fallback(answering.launch.attempt, None)
         return replace(launch, falls_back_to=instead, branch=answering.launch.branch, late=True)
     if launch.explicit:
         return launch
     return replace(launch, falls_back_to=_carried_over(standing, answering.launch), branch=answering.launch.branch)
+
+
+def _is_newer(recorded: Recorded, request: LaunchRequest) -> bool:
+    """Whether that launch began after the one that asks: by the store's clock against its own, unless it knows better."""
+    if request.after is not None and recorded.launch.attempt <= request.after:
+        return False
+    return recorded.recorded_at > request.started_at
 
 
 def _record(request: LaunchRequest, number: int, resumption: Resumption) -> Launch:

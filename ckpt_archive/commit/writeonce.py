@@ -4,7 +4,7 @@ So it does not matter whether an earlier try landed and its answer was lost, or 
 reading, and the caller compares.
 """
 
-from ckpt_archive.errors import AlreadyExistsError, InvalidInputError
+from ckpt_archive.errors import AlreadyExistsError, IntegrityError, InvalidInputError
 from ckpt_archive.store.body import Body
 from ckpt_archive.store.protocol import Store, StoredBytes
 from ckpt_archive.strictjson import MAX_RECORD_BYTES
@@ -30,6 +30,20 @@ def create_once(store: Store, key: str, data: bytes) -> bytes | None:
 def read_record(store: Store, key: str) -> StoredBytes:
     """Read a record whole. Raises `NotFoundError`."""
     return store.read(key, limit_bytes=MAX_RECORD_BYTES)
+
+
+def check_as_sent(store: Store, key: str, data: bytes) -> None:
+    """Read a record back from a store that does not compare what it is sent with a checksum.
+
+    Raises:
+        IntegrityError: If other bytes stand there.
+    """
+    if read_record(store, key).data != data:
+        raise IntegrityError(
+            f"{key}, read back, has other bytes than were sent",
+            hint="They changed on the way or in the store, which does not check them: have the storage owner remove this "
+            "object, then archive again.",
+        )
 
 
 def check_size(key: str, data: bytes) -> None:

@@ -96,6 +96,7 @@ def _number(connection: Connection, run: RunStaging, launch: LocalLaunch) -> int
             policy=launch.policy,
             ended=has_ended(run, launch.ordinal),
             maybe_recorded=True,
+            after=_newest_before(connection, run, launch),
         ),
         choose,
     )
@@ -103,6 +104,18 @@ def _number(connection: Connection, run: RunStaging, launch: LocalLaunch) -> int
         reason = f"it is about the archive {elsewhere.archive_id}, and this is {connection.archive_id}"
         forget_attempt(run, launch.ordinal, reason)
     return record_attempt(run, launch.ordinal, connection.archive_id, record.attempt, record.late).attempt
+
+
+def _newest_before(connection: Connection, run: RunStaging, launch: LocalLaunch) -> int | None:
+    """The newest attempt that an earlier launch of this node became.
+
+    A launch that begins on the node where the newest one was recorded follows it, however wrong the node's clock is.
+    """
+    for ordinal in range(launch.ordinal - 1, -1, -1):
+        known = _known(connection, run, ordinal)
+        if known is not None and not known.late:
+            return known.attempt
+    return None
 
 
 def _origin(connection: Connection, run: RunStaging, resume: Resume, *, moved: bool) -> Place | None:

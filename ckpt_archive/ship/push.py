@@ -122,7 +122,12 @@ def push(
     refuse_empty(folder, request.writers)
     launch = _open_attempt(machine, connection, request)
     for dead, outcome in finish_commits(
-        connection.store, machine.executor, connection.archive_id, request.run, launch.attempt
+        connection.store,
+        machine.executor,
+        connection.archive_id,
+        request.run,
+        launch.attempt,
+        read_back=not connection.checksums_enforced(),
     ):
         if isinstance(outcome, CkptArchiveError) and dead.step != request.step:
             _log.warning("%s is still uncommitted: %s", dead, outcome)
@@ -161,6 +166,7 @@ def push(
         archive_id=connection.archive_id,
         writers=request.writers,
         own={request.rank: uploaded.data},
+        read_back=not connection.checksums_enforced(),
     )
     if isinstance(outcome, Awaiting):
         state = "awaiting"

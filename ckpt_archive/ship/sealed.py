@@ -124,6 +124,7 @@ def ship(
             archive_id=connection.archive_id,
             writers=share.seal.contribution.writers,
             own=own,
+            read_back=not connection.checksums_enforced(),
         )
 
     try:

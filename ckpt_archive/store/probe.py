@@ -261,7 +261,8 @@ class _Prober:
     def _clocks_agree(self) -> tuple[bool, str]:
         ahead = (self._clock.now() - self._store.list(self.folder, limit=1).store_time).total_seconds()
         # AWS and others refuse signatures that are 15 minutes off.
-        return abs(ahead) < 300, f"this machine's clock is {ahead:+.0f} s from the store's"
+        apart = "agrees with" if abs(ahead) < 1 else f"is {ahead:+.0f} s from"
+        return abs(ahead) < 300, f"this machine's clock {apart} the store's"
 
 
 def _checksum_meaning(refused: bool) -> str:

@@ -1,7 +1,8 @@
 """The one place that tries a request again. Adapters answer once, and whoever calls a verb sees only its last answer.
 
-What is tried again is what the store did not answer (`UnavailableError`), except that it refused us (`DeniedError`) or
-the object must be thawed first (`ColdError`). Trying again is right for every verb but one:
+What is tried again is what the store did not answer (`UnavailableError`), except that it refused us (`DeniedError`), the
+object must be thawed first (`ColdError`) or its disk is not mounted (`UnmountedError`). Trying again is right for every verb
+but one:
 
 - A `create` that landed although its answer was lost meets itself: `AlreadyExistsError`, as if somebody else had been first.
   Callers read and compare in either case.
@@ -19,7 +20,7 @@ from typing import TypeVar
 from tenacity import RetryCallState, Retrying, retry_if_exception
 
 from ckpt_archive.clock import Clock
-from ckpt_archive.errors import ColdError, DeniedError, ThrottledError, UnavailableError
+from ckpt_archive.errors import ColdError, DeniedError, ThrottledError, UnavailableError, UnmountedError
 from ckpt_archive.store.body import Body
 from ckpt_archive.store.protocol import Listing, ObjectInfo, PartInfo, Sink, Store, StoredBytes, StoreLimits, UploadInfo
 
@@ -211,7 +212,7 @@ class _Delivery:
 
 
 def _is_passing(error: BaseException) -> bool:
-    return isinstance(error, UnavailableError) and not isinstance(error, DeniedError | ColdError)
+    return isinstance(error, UnavailableError) and not isinstance(error, DeniedError | ColdError | UnmountedError)
 
 
 def _did_nothing(error: BaseException) -> bool:

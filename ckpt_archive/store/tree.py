@@ -68,14 +68,14 @@ class Tree:
         """Check that the root is there, before anybody is told that an object is not.
 
         Raises:
-            UnavailableError: If not.
+            UnmountedError: If not.
         """
         try:
             is_there = self.fs.stat(self.scratch).kind is Kind.DIRECTORY
         except _NOT_THERE:
             is_there = False
         if not is_there:
-            raise errors.UnavailableError(
+            raise errors.UnmountedError(
                 f"{self.root} is not there, or is no archive",
                 hint=f"Perhaps the disk is not mounted. For a new archive, run `ckpt-archive init {self.url}`.",
             )
@@ -208,7 +208,7 @@ class Tree:
                     message, hint="Something that is no plain file stands there: find out why."
                 )
             case errno.ENOENT | errno.ENOTDIR:
-                return errors.UnavailableError(
+                return errors.UnmountedError(
                     f"{self.root} is not there, or is no archive",
                     hint=f"Perhaps the disk is not mounted. For a new archive, run `ckpt-archive init {self.url}`.",
                 )

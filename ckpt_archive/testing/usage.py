@@ -16,7 +16,7 @@ began = time.monotonic()
 out = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
 pid = os.posix_spawn(sys.argv[2], sys.argv[2:], os.environ, file_actions=[(os.POSIX_SPAWN_DUP2, out, 1)])
 _, status, used = os.wait4(pid, 0)
-print(json.dumps([os.waitstatus_to_exitcode(status), used.ru_maxrss << 10, used.ru_utime + used.ru_stime,
+print(json.dumps([os.waitstatus_to_exitcode(status), used.ru_maxrss << 10, used.ru_utime, used.ru_stime,
     time.monotonic() - began]))
 """
 
@@ -28,7 +28,8 @@ class Used:
     Attributes:
         code: Its exit status.
         peak_bytes: Most memory it had resident at once.
-        cpu_seconds: Processor time, its own and the kernel's for it.
+        user_seconds: Its own processor time.
+        system_seconds: The kernel's for it.
         wall_seconds: How long it took.
         out: What it wrote to standard output.
         errors: What it wrote to standard error.
@@ -36,7 +37,8 @@ class Used:
 
     code: int
     peak_bytes: int
-    cpu_seconds: float
+    user_seconds: float
+    system_seconds: float
     wall_seconds: float
     out: str
     errors: str
@@ -60,7 +62,7 @@ def run_measured(command: Sequence[str], out_path: str, environment: Mapping[str
     )
     if between.returncode:
         raise OSError(f"{command[0]} could not be run: {between.stderr}")
-    code, peak_bytes, cpu_seconds, wall_seconds = json.loads(between.stdout)
+    code, peak_bytes, user_seconds, system_seconds, wall_seconds = json.loads(between.stdout)
     with open(out_path, encoding="utf-8") as file:
         out = file.read()
-    return Used(code, peak_bytes, cpu_seconds, wall_seconds, out, between.stderr)
+    return Used(code, peak_bytes, user_seconds, system_seconds, wall_seconds, out, between.stderr)

@@ -165,7 +165,7 @@ class RangeWriter:
         self._crc = 0
         self._sha256 = hashlib.sha256()
         self._good_in_file = 0
-        # A file that comes in several ranges is hashed by `extend_sha256`, in order: hashing it here too would be for nothing.
+        # A file that comes in several ranges is hashed by `extend_sha256`, in order; here it would be for nothing.
         passing = Counter(run.target for run in runs)
         self._whole = {target for target, count in passing.items() if count == len(target.good)}
         self._file: WritableFile | None = None

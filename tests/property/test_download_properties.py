@@ -1,5 +1,6 @@
-"""Whatever an earlier download left, and whatever somebody did to it, the next one makes exactly the tree or says why not."""
+"""Whatever an earlier download left, and whatever somebody did to it, the next makes exactly the tree or says why not."""
 
+import contextlib
 import os
 import tempfile
 from pathlib import Path
@@ -65,10 +66,8 @@ def test_a_killed_download_is_gone_on_with_whatever_became_of_it(
     store, wanted = archived(files, settings)
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "partial"
-        try:
+        with contextlib.suppress(Died):
             download(dying(store, at), root, wanted, settings)
-        except Died:
-            pass
         if root.is_dir():
             _spoil(root, data)
         report = download(store, root, wanted, settings)
@@ -87,7 +86,9 @@ def _spoil(root: Path, data: st.DataObject) -> None:
     for path in PATHS:
         file = root / path
         what = data.draw(
-            st.sampled_from(["nothing", "nothing", "zero", "flip", "cut", "grow", "link", "hard link", "folder", "gone"])
+            st.sampled_from(
+                ["nothing", "nothing", "zero", "flip", "cut", "grow", "link", "hard link", "folder", "gone"]
+            )
         )
         if not file.is_file() or what == "nothing":
             continue
@@ -122,7 +123,7 @@ def test_a_folder_swapped_for_a_link_meanwhile_leads_nowhere(
     store, wanted = archived(files, settings)
     with tempfile.TemporaryDirectory() as folder:
         root, outside = Path(folder) / "partial", Path(folder) / "outside"
-        victims = {name: b"precious" for name in ("c", "deep/d")}
+        victims = dict.fromkeys(("c", "deep/d"), b"precious")
         write_tree(outside, victims)
 
         def swap(request: Request) -> None:

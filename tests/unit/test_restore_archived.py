@@ -33,7 +33,6 @@ from ckpt_archive.testing.archives import (
     memory_store,
     put,
     read_tree,
-    write_tree,
 )
 from ckpt_archive.testing.checkpoints import ARCHIVE_ID, NOON, archive_files
 from ckpt_archive.testing.hooked import HookedStore, Request
@@ -375,9 +374,7 @@ def test_paths_that_can_not_stand_together_are_refused(
     ("name", "value"),
     [("size", 2**62), ("size", -1), ("size", 1.5), ("size", True), ("offset", 2**62), ("object", 99), ("crc32c", [])],
 )
-def test_numbers_that_can_not_be_are_refused(
-    store: MemoryStore, tmp_path: Path, name: str, value: object
-) -> None:
+def test_numbers_that_can_not_be_are_refused(store: MemoryStore, tmp_path: Path, name: str, value: object) -> None:
     forged(store, lambda members: members["files"][-1].update({name: value}))  # type: ignore[index]
     with pytest.raises(IntegrityError, match=RECEIPT):
         archive_on(store).restore("run", to=tmp_path / "ck", exact_folder=True)

@@ -72,7 +72,7 @@ def test_the_same_tree_is_reused_and_not_touched(tmp_path: Path) -> None:
         (lambda ck: (ck / "model.bin").write_bytes(b"WEIGHTS" * 100), "'model.bin' has other bytes"),
         (lambda ck: (ck / "model.bin").write_bytes(b"short"), "'model.bin' has another size"),
         (lambda ck: ((ck / "empty").unlink(), (ck / "empty").symlink_to("/dev/null")), "it has 'empty'"),
-        (lambda ck: ((ck / "empty").unlink(), os.mkfifo(ck / "empty")), "it has 'empty'"),
+        (lambda ck: (ck / "empty").unlink() or os.mkfifo(ck / "empty"), "it has 'empty'"),
         (lambda ck: ((ck / "empty").unlink(), (ck / "empty").mkdir()), "it has 'empty'"),
     ],
 )

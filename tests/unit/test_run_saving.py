@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ckpt_archive.agent.daemon import Daemon
 from ckpt_archive.errors import CapacityError, ConflictError, InvalidInputError
 from ckpt_archive.local.capacity import RESERVED_BYTES
 from ckpt_archive.local.gaps import load_missed
@@ -114,9 +115,15 @@ def test_no_request_is_made_while_saving(site: Site, node: Node) -> None:
 @pytest.mark.parametrize("error", [ValueError("mine"), OSError(errno.ENOSPC, "mine"), KeyboardInterrupt()])
 def test_an_error_of_the_block_is_the_users(node: Node, error: BaseException) -> None:
     run = node.run()
-    with pytest.raises(type(error)) as caught, run.checkpoint(1) as checkpoint:
-        write(checkpoint, {"half.bin": b"h"})
-        raise error
+    checkpoint = run.checkpoint(1)
+
+    def block() -> None:
+        with checkpoint:
+            write(checkpoint, {"half.bin": b"h"})
+            raise error
+
+    with pytest.raises(type(error)) as caught:
+        block()
     assert caught.value is error
     assert not checkpoint.staged
     assert node.ring() == []
@@ -125,7 +132,7 @@ def test_an_error_of_the_block_is_the_users(node: Node, error: BaseException) ->
 
 
 def test_an_error_of_the_block_is_told_to_those_who_wait_for_this_writer(node: Node) -> None:
-    run = node.run(writers=2, rank=1, launch_key="k")
+    run = node.run(writers=2, rank=1, launch_key="k", promote=Every(1))
     with pytest.raises(ValueError, match="mine"), run.checkpoint(1):
         raise ValueError("mine")
     assert gaps(node) == [(1, 1, "the trainer failed to write it: ValueError")]
@@ -137,7 +144,7 @@ def test_nobody_waits_for_a_single_writer(node: Node) -> None:
     assert gaps(node) == []
 
 
-# --- our errors --------------------------------------------------------------------------------------------------------------
+# --- our errors ------------------------------------------------------------------------------------------------------------
 
 
 def test_a_full_disk_at_the_beginning(node: Node, caplog: pytest.LogCaptureFixture) -> None:
@@ -252,7 +259,7 @@ def test_a_link_is_no_content(node: Node) -> None:
 
 def test_an_empty_checkpoint_of_one_writer_is_none(node: Node) -> None:
     assert not save(node.run(), 1, {}).staged
-    assert save(node.run("run-b", writers=2, rank=1, launch_key="k"), 1, {}).staged
+    assert save(node.run("run-b", writers=2, rank=1, launch_key="k", promote=Every(1)), 1, {}).staged
 
 
 def test_facts_that_are_no_json(node: Node) -> None:
@@ -330,7 +337,7 @@ def test_a_step_that_is_none(node: Node, step: Any) -> None:
 
 
 def test_writers_must_be_what_the_run_was_told(node: Node) -> None:
-    run = node.run(writers=2, rank=0, launch_key="k")
+    run = node.run(writers=2, rank=0, launch_key="k", promote=Every(1))
     with pytest.raises(InvalidInputError, match="this checkpoint has 3 writers"):
         run.checkpoint(1, writers=3)
     with pytest.raises(InvalidInputError, match="rank 2 of 2 writers is not possible"):
@@ -339,7 +346,7 @@ def test_writers_must_be_what_the_run_was_told(node: Node) -> None:
 
 def test_a_writer_that_nobody_numbered_is_refused_and_not_taken_for_the_first(node: Node) -> None:
     with pytest.raises(InvalidInputError, match="nothing says which of 2 writers"):
-        node.run(writers=2, launch_key="k").checkpoint(1)
+        node.run(writers=2, launch_key="k", promote=Every(1)).checkpoint(1)
 
 
 # --- the same step again ---------------------------------------------------------------------------------------------------
@@ -364,7 +371,7 @@ def test_other_content_than_what_is_bound_to_the_archive_is_dropped_and_said(
     assert "is bound to the archive and stays" in caplog.text
 
 
-# --- launches ----------------------------------------------------------------------------------------------------------------
+# --- launches --------------------------------------------------------------------------------------------------------------
 
 
 def test_every_process_of_a_single_writer_is_a_launch_also_within_one_job(node: Node) -> None:
@@ -403,6 +410,13 @@ def test_the_writers_of_a_launch_must_have_been_told_the_same(node: Node) -> Non
 # --- what the uploader has to say ------------------------------------------------------------------------------------------
 
 
+def a_minute_passes(site: Site, daemon: Daemon) -> None:
+    """The uploader makes a pass now and then."""
+    for _ in range(2):
+        daemon.drain(0)
+        site.clock.sleep(30)
+
+
 def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.name == "ckpt_archive.saving"]
 
@@ -415,20 +429,19 @@ def test_refused_credentials_are_told_once_and_again_when_it_gets_late(
     daemon = node.daemon()
     save(run, 0)
     site.denied = True
-    for step in range(1, 30):
-        # A pass of the uploader every second, a save every minute.
-        daemon.drain(59)
+    for step in range(1, 20):
+        a_minute_passes(site, daemon)
         save(run, step)
     told = warnings(caplog)
     assert len(told) == 2, told
     assert all("refuses the key" in text for text in told)
     site.denied = False
-    daemon.drain(120)
+    a_minute_passes(site, daemon)
     save(run, 30)
-    daemon.drain(120)
+    a_minute_passes(site, daemon)
     site.denied = True
     save(run, 31)
-    daemon.drain(59)
+    a_minute_passes(site, daemon)
     save(run, 32)
     assert len(warnings(caplog)) == 3
 
@@ -440,5 +453,5 @@ def test_an_archive_that_is_away_for_a_minute_is_not_worth_a_word(
     site.down = True
     for step in range(5):
         save(run, step)
-        node.daemon().drain(59)
+        a_minute_passes(site, node.daemon())
     assert warnings(caplog) == []

@@ -1,6 +1,6 @@
 """What writers have tried and were told: for every share of every launch, which contents may stand for it. Values only."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -74,23 +74,19 @@ class Diary:
     def acknowledge(self, save: Save) -> None:
         """Its writer was told that it is durable: nothing else may stand, but for what others are still at."""
         save.open = False
-        bound = self.bound.get(save.slot)
-        assert bound is None or bound == save.files, f"{save.slot}: told that it is staged, but the archive has another"
         self.saves[save.slot] = [
             other for other in self.saves[save.slot] if other is save or (other.open and other.process.alive)
         ]
         self.acknowledged[save.slot] = save
 
     def contents(self, slot: Slot) -> list[Files]:
-        """What may stand for a share."""
-        bound = self.bound.get(slot)
-        return [bound] if bound is not None else [save.files for save in self.saves.get(slot, ())]
+        """What may stand for a share on a disk."""
+        return [save.files for save in self.saves.get(slot, ())]
 
-    def ranks(self, run: str, launch_key: str, step: int) -> Iterator[int]:
-        """The writers that have tried to save a step."""
-        for slot in self.saves:
-            if slot[:3] == (run, launch_key, step):
-                yield slot.rank
+    def archivable(self, slot: Slot) -> list[Files]:
+        """What may stand for a share in the archive: what stands there, else what may stand on a disk."""
+        bound = self.bound.get(slot)
+        return [bound] if bound is not None else self.contents(slot)
 
 
 def common(run: str, step: int) -> bytes:

@@ -21,7 +21,7 @@ from ckpt_archive.testing.simulation.jobs import Job, Pushing, Restoring, Team, 
 from ckpt_archive.testing.simulation.memo import remembering
 from ckpt_archive.testing.simulation.node import Node
 from ckpt_archive.testing.simulation.process import Process, State
-from ckpt_archive.testing.simulation.shelf import Held, tree_of
+from ckpt_archive.testing.simulation.shelf import STAGING, Held, tree_of
 from ckpt_archive.testing.simulation.stage import Stage, quick
 from ckpt_archive.testing.simulation.world import World
 
@@ -129,23 +129,26 @@ class _Life(Stage):
     def _unsettled(self, held: Held) -> str | None:
         """What is still to be done for an acknowledged share, although nothing stands in the way."""
         slot = held.save.slot
-        if not held.promoted or slot in self.oracle.slots:
+        if not held.promoted or (slot in self.oracle.slots and self.diary.bound[slot] == held.save.files):
             return None
         attempt = self.oracle.attempts.get((slot.run, slot.launch_key))
         if attempt is not None and (slot.run, attempt, slot.step) in self.oracle.gaps:
             return None
-        if self.shelf.launch_of(held.node, slot.run, slot.launch_key) is None:
-            # Its launch's record has rotted: nobody knows any more to which archive it goes.
+        peers = [other for other in self.shelf.held.values() if other.save.slot[:3] == slot[:3]]
+        if any(self._is_spoilt(other) for other in peers):
             return None
         if attempt is None:
             return "is promoted, and its launch has never got a number"
-        if held.rotted() or self.oracle.is_damaged((slot.run, attempt, slot.step)):
-            return None
         writers = self.oracle.launches[slot.run, attempt]["writers"]
-        saved = {other.save.slot.rank for other in self.shelf.held.values() if other.save.slot[:3] == slot[:3]}
-        if len(saved) < writers:
+        if len(peers) < writers or self.oracle.is_damaged((slot.run, attempt, slot.step)):
             return None
         return f"is promoted, and neither archived (attempt {attempt}) nor given up on record"
+
+    def _is_spoilt(self, held: Held) -> bool:
+        """Whether it, or a record of its launch, which alone tells as what it is to be archived, has rotted."""
+        folder = f"{STAGING}/{held.save.slot.run}"
+        records = (inode for room in ("launches", "quarantine") for _, inode in held.node.disk.tree(f"{folder}/{room}"))
+        return held.rotted() or any(inode.rotted for inode in records)
 
     def _audit(self, node: Node) -> None:
         """Whatever is committed restores, and latest is what it must be."""
@@ -164,11 +167,11 @@ class _Life(Stage):
                     continue
                 raise AssertionError(f"{run} step {step} of attempt {attempt} is committed, but: {error}") from error
             assert _tree(node, restored) == files, f"{run} step {step} of attempt {attempt} came back different"
-        assert set(self.oracle.archived) == {
-            (place.run, place.attempt, place.step)
-            for run in catalog.runs(store)
-            for place in catalog.places(store, run)
+        listed = {
+            (place.run, place.attempt, place.step) for run in catalog.runs(store) for place in catalog.places(store, run)
         }
+        known = set(self.oracle.archived)
+        assert all(self.oracle.is_damaged(at) for at in listed ^ known), f"listed are {listed}, committed {known}"
 
 
 def _tree(node: Node, restored: Restored) -> Files:

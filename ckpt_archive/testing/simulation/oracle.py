@@ -116,7 +116,7 @@ class Oracle:
         folder = f"data/{run}/{match[2]}/{match[3]}/{match[4]}/"
         files = self._tree_of(match[0], fields, folder)
         slot = Slot(run, fields["launch_key"], step, rank)
-        known = self._diary.contents(slot)
+        known = self._diary.archivable(slot)
         assert files in known or self._has_rotted(slot), f"{match[0]} is about files that {slot} has never saved"
         self._diary.bound.setdefault(slot, files)
         for item in fields["objects"]:

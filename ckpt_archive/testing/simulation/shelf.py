@@ -128,6 +128,8 @@ class Shelf:
         assert problem is None, f"{slot} was acknowledged, and {problem}"
         for folder, held in list(self.held.items()):
             if held.save.slot == slot and held.node is node:
+                same = held.save.files == save.files
+                assert same or not held.promoted or self._is_lost(held), f"{slot} is promoted, and was replaced"
                 del self.held[folder]
         self.held[found.folder] = found
 
@@ -147,7 +149,7 @@ class Shelf:
         if held is not None and room == "trash":
             self._check_leaving(held)
         elif held is not None:
-            assert held.save.slot in self._diary.spoilt or held.rotted(), f"{held.save.slot} was set aside, and is whole"
+            assert self._is_lost(held), f"{held.save.slot} was set aside, and is whole"
         elif visible is not None:
             self._departed.append((visible, files_of(folder)))
 
@@ -169,7 +171,7 @@ class Shelf:
     def power_lost(self, node: Node) -> None:
         """A node has restarted."""
         for held in self.held.values():
-            if held.node is node and held.save.slot not in self._diary.spoilt and not held.rotted():
+            if held.node is node and not self._is_lost(held):
                 try:
                     there = node.disk.find(held.path)
                 except OSError:
@@ -180,7 +182,7 @@ class Shelf:
     def _check_leaving(self, held: Held) -> None:
         """It was thrown away: there must be a reason."""
         slot = held.save.slot
-        if slot in self._diary.spoilt or held.rotted():
+        if self._is_lost(held):
             return
         disk = held.node.disk
         parent, _, mine = held.path.rpartition("/")
@@ -194,6 +196,10 @@ class Shelf:
         assert any(self._is_spoilt(held.node, path) or not_durable(disk, path) is None for path in newer), (
             f"{slot} was evicted, and nothing newer on this node is durable"
         )
+
+    def _is_lost(self, held: Held) -> bool:
+        """Whether it was changed or damaged since."""
+        return held.save.slot in self._diary.spoilt or held.rotted()
 
     def _is_spoilt(self, node: Node, path: str) -> bool:
         slot = self._slot_at(node, path)
