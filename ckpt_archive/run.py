@@ -64,6 +64,7 @@ class Run:
         self._run = self._staging.run(settings.name)
         self._saver = Saver(self._run, settings, start_agent)
         self._live: LiveLaunch | None = None
+        self._is_new = False
         self._key: str | None = given_key(settings, environment)
         self._restored: tuple[Found, bool] | None = None
 
@@ -112,6 +113,8 @@ class Run:
         def begin() -> Draft:
             live = self._launch()
             self._go_on_from_restored(live)
+            # From now on the agent may speak for this launch too.
+            self._is_new = False
             return self._saver.open_draft(writer)
 
         def seal(draft: Draft) -> SealOutcome:
@@ -318,6 +321,7 @@ class Run:
             every=settings.every(),
             quota_bytes=settings.quota_bytes,
         )
+        self._is_new = live.is_new
         _log.info(
             "run %s: local launch %d, %d writers, keeps %d in %s, archives to %s",
             self.name, live.ordinal, settings.writers, settings.keep_local, self._run.folder, self._archive.url,
@@ -342,15 +346,16 @@ class Run:
 
     def _go_on_from_restored(self, live: LiveLaunch) -> None:
         """A launch that saves without having resumed went on from what it restored."""
-        restored, self._restored = self._restored, None
-        if restored is None or read_resume(self._run, live.ordinal) is not None:
+        if self._restored is None:
             return
-        if any(share.launch == live.ordinal for share in scan(self._run)):
-            return
-        found, explicit = restored
-        ring = None if found.point is None else (found.point.launch, found.point.step)
-        source = "archive" if ring is None else "ring"
-        record_resume(self._run, live.ordinal, found.place, explicit, source, ring)
+        found, explicit = self._restored
+        saved = any(share.launch == live.ordinal for share in scan(self._run))
+        if not saved and read_resume(self._run, live.ordinal) is None:
+            ring = None if found.point is None else (found.point.launch, found.point.step)
+            source = "archive" if ring is None else "ring"
+            record_resume(self._run, live.ordinal, found.place, explicit, source, ring)
+        # Only now: what could not be written down must not be forgotten either.
+        self._restored = None
 
     def _delivery(self, to: str | Path | None, selection: "Selection", progress: Progress | None) -> "Delivery":
         from ckpt_archive.restore.delivery import Delivery
@@ -371,6 +376,7 @@ class Run:
         return Resumer(
             run=self._run,
             launch=self._launch().launch,
+            is_new=self._is_new,
             connect=self._archive.quick_connection,
             delivery=delivery,
             fallback=fallback,

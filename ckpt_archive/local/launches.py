@@ -53,10 +53,12 @@ class LiveLaunch:
     Args:
         launch: Its record.
         held: Releases the lock when closed.
+        is_new: Whether this process has begun it, so that nobody else can have said anything about it before.
     """
 
-    def __init__(self, launch: LocalLaunch, held: ExitStack) -> None:
+    def __init__(self, launch: LocalLaunch, held: ExitStack, *, is_new: bool) -> None:
         self.launch = launch
+        self.is_new = is_new
         self._held = held
 
     @property
@@ -246,10 +248,12 @@ def _join(run: RunStaging, known: LocalLaunch, wanted: LocalLaunch) -> LiveLaunc
     held.enter_context(run.machine.fs.lock(run.launch_file(known.ordinal, _LOCK), LockMode.SHARED))
     try:
         _check_same(known, wanted)
-    except CkptArchiveError:
+        # Whoever made the record may not have got as far as this, and what is sealed here is nothing without it.
+        run.machine.fs.sync_directory(run.launches)
+    except (OSError, CkptArchiveError):
         held.close()
         raise
-    return LiveLaunch(known, held)
+    return LiveLaunch(known, held, is_new=False)
 
 
 def _try_ordinal(run: RunStaging, wanted: LocalLaunch) -> LiveLaunch | None:
@@ -265,8 +269,8 @@ def _try_ordinal(run: RunStaging, wanted: LocalLaunch) -> LiveLaunch | None:
             raise InvalidInputError(
                 f"the launch can not be recorded: {error}", hint="Labels and sources are JSON values."
             ) from error
-        durable.write_once(run.machine.fs, path, data, nonce=run.machine.nonce())
-        launch = _read_launch(run, wanted.ordinal)
+        is_new = durable.write_once(run.machine.fs, path, data, nonce=run.machine.nonce()) == data
+        launch = wanted if is_new else _read_launch(run, wanted.ordinal, joining=True)
         if launch is None or launch.launch_key != wanted.launch_key:
             held.close()
             return None
@@ -274,7 +278,7 @@ def _try_ordinal(run: RunStaging, wanted: LocalLaunch) -> LiveLaunch | None:
     except (OSError, CkptArchiveError):
         held.close()
         raise
-    return LiveLaunch(launch, held)
+    return LiveLaunch(launch, held, is_new=is_new)
 
 
 def _find_below(run: RunStaging, end: int, launch_key: str) -> LocalLaunch | None:

@@ -63,7 +63,7 @@ def set_aside(run: RunStaging, path: str, reason: str) -> str | None:
         durable.move(fs, path, join(folder, CONTENT))
     except OSError as error:
         return _undo(run, folder, path, error)
-    _log.warning("set aside %s, now in %s: %s", path, folder, reason)
+    _log.warning("set aside %s, now in %s: %s", _printable(path), folder, _printable(reason))
     return folder
 
 
@@ -94,7 +94,7 @@ def _undo(run: RunStaging, folder: str, path: str, error: OSError) -> str | None
     except OSError as second:
         _log.warning("could not tidy %s: %s", folder, second)
     if not isinstance(error, FileNotFoundError):
-        _log.warning("could not set aside %s, which is not trusted where it is: %s", path, error)
+        _log.warning("could not set aside %s, which is not trusted where it is: %s", _printable(path), error)
     return None
 
 

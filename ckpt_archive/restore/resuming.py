@@ -51,6 +51,7 @@ class Resumer:
         launch: The launch that resumes.
         connect: Connects to the archive, not patiently.
         delivery: Brings the bytes.
+        is_new: Whether this process has begun the launch and has not saved yet.
         fallback: Whether an older checkpoint may be taken if the newest is damaged.
     """
 
@@ -58,6 +59,7 @@ class Resumer:
     launch: LocalLaunch
     connect: Callable[[], Connection]
     delivery: Delivery
+    is_new: bool = False
     fallback: bool = False
 
     def resume(self) -> Restored | None:
@@ -181,8 +183,8 @@ class Resumer:
                 labels=self.launch.labels,
                 policy=self.launch.policy,
                 ended=False,
-                # A single writer's key is its own, and this is its first word: nobody can have recorded it before.
-                maybe_recorded=self.launch.writers > 1,
+                # A single writer's key is its own: nobody can have recorded a launch that has said nothing yet.
+                maybe_recorded=self.launch.writers > 1 or not self.is_new,
             ),
             lambda _: Resumption(place, explicit=explicit),
         )

@@ -4,6 +4,8 @@ A number is one of a certain archive. Where a run was moved to another archive, 
 were called in the old one says nothing here.
 """
 
+from collections.abc import Mapping
+
 from ckpt_archive.commit.connection import Connection
 from ckpt_archive.commit.latest import Standing
 from ckpt_archive.commit.launch import LaunchRequest, Resumption, open_launch
@@ -34,8 +36,9 @@ def number_launch(connection: Connection, run: RunStaging, launch: LocalLaunch) 
     known = _known(connection, run, launch.ordinal)
     if known is not None:
         return known.attempt
+    launches = {item.ordinal: item for item in load_launches(run)}
     chain = [launch]
-    while (earlier := _unnumbered_origin(connection, run, chain[-1])) is not None:
+    while (earlier := _unnumbered_origin(connection, run, launches, chain[-1])) is not None:
         chain.append(earlier)
     return [_number(connection, run, item) for item in reversed(chain)][-1]
 
@@ -48,7 +51,7 @@ def ring_place(connection: Connection, run: RunStaging, url: str, ordinal: int, 
     known = _known(connection, run, ordinal)
     if known is not None:
         return Place(run.name, known.attempt, step)
-    launch = _launch(run, ordinal)
+    launch = next((item for item in load_launches(run) if item.ordinal == ordinal), None)
     if launch is None or launch.archive_url != url:
         return None
     return Place(run.name, number_launch(connection, run, launch), step)
@@ -59,17 +62,15 @@ def _known(connection: Connection, run: RunStaging, ordinal: int) -> LocalAttemp
     return known if known is not None and known.archive_id == connection.archive_id else None
 
 
-def _launch(run: RunStaging, ordinal: int) -> LocalLaunch | None:
-    return next((launch for launch in load_launches(run) if launch.ordinal == ordinal), None)
-
-
-def _unnumbered_origin(connection: Connection, run: RunStaging, launch: LocalLaunch) -> LocalLaunch | None:
+def _unnumbered_origin(
+    connection: Connection, run: RunStaging, launches: Mapping[int, LocalLaunch], launch: LocalLaunch
+) -> LocalLaunch | None:
     """The launch that it goes on from, if that is to be archived in the same place and has no number yet."""
     resume = read_resume(run, launch.ordinal)
     # Ordinals fall with every step back, so following them ends.
     if resume is None or resume.from_ring is None or resume.from_ring[0] >= launch.ordinal:
         return None
-    earlier = _launch(run, resume.from_ring[0])
+    earlier = launches.get(resume.from_ring[0])
     if earlier is None or earlier.archive_url != launch.archive_url:
         return None
     return earlier if _known(connection, run, earlier.ordinal) is None else None

@@ -74,8 +74,9 @@ def test_push_killed(point: Point, lab: Lab, checkpoint: Path, record_property: 
     assert (finished.result["state"], finished.result["attempt"]) == (state, PLACE.attempt)
     cost = Cost.of(dead, finished, finished.result["bytes_resumed"])
     record_property("killed", (f"push: {point}", cost.sent_first, cost.resumed, cost.sent_again, cost.bound))
-    assert cost.sent_again <= cost.bound <= IN_FLIGHT_BYTES
-    assert not dead.traffic.answered & finished.traffic.begun.keys()
+    assert cost.in_flight <= IN_FLIGHT_BYTES
+    assert cost.sent_again <= cost.bound
+    assert cost.acknowledged_again <= cost.unbelieved
     lab.check_committed(PLACE, checkpoint)
 
     if point not in REPEATED:
@@ -101,8 +102,9 @@ def test_agent_killed(point: Point, lab: Lab, checkpoint: Path, record_property:
     resumed = sum(item["bytes_resumed"] for item in finished.result["archived"])
     cost = Cost.of(dead, finished, resumed)
     record_property("killed", (f"agent: {point}", cost.sent_first, cost.resumed, cost.sent_again, cost.bound))
-    assert cost.sent_again <= cost.bound <= IN_FLIGHT_BYTES
-    assert not dead.traffic.answered & finished.traffic.begun.keys()
+    assert cost.in_flight <= IN_FLIGHT_BYTES
+    assert cost.sent_again <= cost.bound
+    assert cost.acknowledged_again <= cost.unbelieved
     assert share.is_archived
     assert not share.is_pinned
     lab.check_committed(PLACE, checkpoint)

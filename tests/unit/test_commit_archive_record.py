@@ -62,7 +62,7 @@ def test_unknown_members_survive() -> None:
 
 def test_a_record_that_requires_more_than_this_release_knows_asks_for_an_upgrade() -> None:
     members = {**strictjson.decode(ArchiveRecord("a", NOON).encode(), "it"), "requires": ["tiles"]}
-    with pytest.raises(InvalidInputError, match="upgrade"):
+    with pytest.raises(InvalidInputError, match="Upgrade"):
         ArchiveRecord.decode(strictjson.encode(members), "it")
 
 

@@ -9,12 +9,14 @@ import pytest
 from ckpt_archive.errors import (
     AlreadyExistsError,
     CapacityError,
+    ColdError,
     ConflictError,
     DeniedError,
     IntegrityError,
     NotFoundError,
     ThrottledError,
     UnavailableError,
+    UnmountedError,
     UploadGoneError,
 )
 from ckpt_archive.store.body import Body
@@ -121,7 +123,18 @@ def test_a_request_without_an_answer_is_made_again(store: RetryingStore, inner: 
 
 
 @pytest.mark.parametrize(
-    "kind", [DeniedError, NotFoundError, IntegrityError, ConflictError, CapacityError, UploadGoneError, OSError]
+    "kind",
+    [
+        DeniedError,
+        ColdError,
+        UnmountedError,
+        NotFoundError,
+        IntegrityError,
+        ConflictError,
+        CapacityError,
+        UploadGoneError,
+        OSError,
+    ],
 )
 def test_an_answer_is_an_answer(store: RetryingStore, inner: WeatheredStore, kind: Callable[[str], Exception]) -> None:
     error = kind("so it is")
