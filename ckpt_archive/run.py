@@ -169,7 +169,7 @@ class Run:
             restored = self._resumer(delivery, fallback=fallback).resume_recorded(rank)
         else:
             rank = rank_of(self._settings, self._environment)
-            self._agree_on_key(agree)
+            self._begin_together(agree)
             restored = self._resumer(delivery, fallback=fallback).resume_agreed(agree, rank)
         where = (
             "from nothing" if restored is None else f"from step {restored.step} ({restored.source}, {restored.path})"
@@ -190,8 +190,8 @@ class Run:
     ) -> "Restored":
         """A checkpoint in a folder, from the ring or the archive, every byte verified.
 
-        "latest" is as good as `resume`. Anything else decides nothing, unless this process saves without having resumed: then
-        its launch went on from what it restored last.
+        "latest" is as good as `resume`. Anything else decides nothing, unless this process saves without having resumed:
+        then its launch went on from what it restored last.
 
         Args:
             step: A step; "latest" is what `resume` answers, "latest-archived" the archive's.
@@ -336,13 +336,15 @@ class Run:
             return key_of(self._environment, self._machine.nonce())
         return common_key(self._settings, self._environment)
 
-    def _agree_on_key(self, agree: "Agree") -> None:
+    def _begin_together(self, agree: "Agree") -> None:
         """What a launcher sets need not be new with every launch; what rank 0 draws is."""
         from ckpt_archive.restore.exchange import agreed, together
 
-        nonces = agreed(together(agree, self._settings.writers, self._machine.nonce))
+        writers = self._settings.writers
+        nonces = agreed(together(agree, writers, self._machine.nonce))
         if self._key is None:
             self._key = key_of(self._environment, nonces[0])
+        agreed(together(agree, writers, lambda: self._launch().ordinal))
 
     def _go_on_from_restored(self, live: LiveLaunch) -> None:
         """A launch that saves without having resumed went on from what it restored."""

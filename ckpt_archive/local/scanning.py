@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from ckpt_archive.disk import durable
 from ckpt_archive.disk.protocol import Entry, Kind, LockMode, join
-from ckpt_archive.errors import IntegrityError, InvalidInputError
+from ckpt_archive.errors import IntegrityError, InvalidInputError, UnavailableError
 from ckpt_archive.local.faults import converting, proves_something, says_nothing_about_the_file
 from ckpt_archive.local.kept import SealedShare, read_share
 from ckpt_archive.local.quarantine import set_aside
@@ -52,8 +52,12 @@ class Findings:
     empty: list[str] = field(default_factory=list)
 
 
-def scan(run: RunStaging) -> list[SealedShare]:
+def scan(run: RunStaging, *, strict: bool = False) -> list[SealedShare]:
     """The sealed shares of a run, oldest first; what is not one goes to quarantine.
+
+    Args:
+        run: The run.
+        strict: Do not pass over what the disk does not give back just now.
 
     Raises:
         UnavailableError: If the disk does not answer.
@@ -63,6 +67,10 @@ def scan(run: RunStaging) -> list[SealedShare]:
         if findings.suspects:
             set_suspects_aside(run)
         for place in findings.unreadable:
+            if strict:
+                raise UnavailableError(
+                    f"{place.path} can not be read: {place.reason}", hint="It may be the newest checkpoint: try again."
+                )
             _log.warning("%s can not be read and is passed over: %s", place.path, place.reason)
         return findings.shares
 

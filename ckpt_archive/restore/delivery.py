@@ -79,7 +79,9 @@ class Delivery:
             if self.to is None and len(shares) == 1 and self.selection.everything:
                 return serve_in_place(self.machine, shares[0], point)
             launch = f"local{point.launch}" if point.attempt is None else str(point.attempt)
-            path = join(self._folder, f"{self.run.name}-{launch}-{point.step}{self.selection.suffix}")
+            # What this node has of a checkpoint is another tree than the whole of it.
+            part = "" if len(shares) == shares[0].seal.contribution.writers else "-here"
+            path = join(self._folder, f"{self.run.name}-{launch}-{point.step}{part}{self.selection.suffix}")
             return restore_from_ring(self.machine, shares, point, path, self.selection, self.transfer)
 
     def from_archive(self, place: Place, *, fallback: bool = False) -> Restored:
@@ -92,7 +94,7 @@ class Delivery:
         """
 
         def path_of(chosen: Place) -> str:
-            return join(self._folder, f"{_name(chosen)}{self.selection.suffix}")
+            return join(self._folder, f"{chosen.run}-{chosen.attempt}-{chosen.step}{self.selection.suffix}")
 
         restore = restore_newest_good if fallback else restore_archived
         return restore(self.machine, self.connect(), place, path_of, self.selection, self.progress)
@@ -123,17 +125,16 @@ class Delivery:
         assert restored.attempt is not None
         return Found(restored, None, Place(place.run, restored.attempt, restored.step))
 
-    def forget_older(self, kept: Restored) -> None:
-        """Remove what earlier launches resumed from, in our own folder: nobody needs it twice. Other ranks may do so too."""
-        if self.to is not None or kept.attempt is None:
+    def forget_others(self, kept: Restored) -> None:
+        """Remove what was resumed from before, in our own folder: nobody needs it twice. Other ranks may be at it too."""
+        if self.to is not None:
             return
         fs = self.machine.fs
-        name = _name(Place(kept.run, kept.attempt, kept.step))
         try:
-            for entry in fs.list(self._folder):
-                # Another rank may want other files of the same checkpoint, in a folder of its own.
-                ours = entry.name == name or entry.name.startswith(f"{name}-")
-                if entry.kind is Kind.DIRECTORY and not ours and not entry.name.startswith("."):
+            for entry in fs.list(self._folder) if durable.exists(fs, self._folder) else ():
+                # Of the same step another rank may have other files.
+                same = entry.name.removeprefix(f"{kept.run}-").split("-")[1:2] == [str(kept.step)]
+                if entry.kind is Kind.DIRECTORY and not same and not entry.name.startswith("."):
                     durable.remove_tree(fs, join(self._folder, entry.name))
         except OSError as error:
             _log.info("%s is tidied later: %s", self._folder, error)
@@ -141,7 +142,3 @@ class Delivery:
     @property
     def _folder(self) -> str:
         return self.to if self.to is not None else join(self.run.folder, _RESUMED)
-
-
-def _name(place: Place) -> str:
-    return f"{place.run}-{place.attempt}-{place.step}"

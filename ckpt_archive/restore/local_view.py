@@ -1,24 +1,38 @@
 """What this node alone knows of a run: the checkpoints in its ring, and where its launches went on from."""
 
+from collections.abc import Iterable
+
 from ckpt_archive.local.launches import load_launches, read_attempt, read_resume
-from ckpt_archive.local.ring import SealedShare, complete_groups, scan
+from ckpt_archive.local.ring import Group, SealedShare, complete_groups, scan
 from ckpt_archive.local.staging import RunStaging
 from ckpt_archive.restore.choice import LocalPoint, Origin, PastLaunch
 
 
-def ring_points(run: RunStaging, archive_id: str | None = None) -> list[LocalPoint]:
-    """Complete checkpoints of the ring, oldest first; those of late launches do not count.
+def ring_points(run: RunStaging, archive_id: str | None = None, *, strict: bool = False) -> list[LocalPoint]:
+    """Checkpoints of the ring that are complete as far as this node can tell, oldest first.
 
     Args:
         run: The run's staging.
         archive_id: Only those of launches that have a number in this archive; None for all.
+        strict: Do not pass over what the disk does not give back just now.
 
     Raises:
         UnavailableError: If the disk does not answer.
     """
     shares = scan(run)
+    return _points(run, reversed(complete_groups(shares, keep_local=len(shares) + 1)), archive_id)
+
+
+def rank_points(run: RunStaging, rank: int, archive_id: str | None = None) -> list[LocalPoint]:
+    """Checkpoints of which this node has the share of one writer, oldest first; whether it has them all is not asked."""
+    groups = [(share.launch, share.step) for share in scan(run) if share.rank == rank]
+    return _points(run, groups, archive_id)
+
+
+def _points(run: RunStaging, groups: Iterable[Group], archive_id: str | None) -> list[LocalPoint]:
+    """Those of late launches do not count."""
     points = []
-    for launch, step in reversed(complete_groups(shares, keep_local=len(shares) + 1)):
+    for launch, step in groups:
         known = read_attempt(run, launch)
         here = archive_id is None or (known is not None and known.archive_id == archive_id)
         if here and not (known is not None and known.late):

@@ -29,7 +29,7 @@ from ckpt_archive.place import Place
 from ckpt_archive.restore.choice import LocalPoint, choose, choose_offline
 from ckpt_archive.restore.delivery import Delivery
 from ckpt_archive.restore.exchange import Agree, CommonPoint, Offer, OfferedPoint, agreed, settle, together
-from ckpt_archive.restore.local_view import past_launches, ring_points
+from ckpt_archive.restore.local_view import past_launches, rank_points, ring_points
 from ckpt_archive.restore.result import Restored
 from ckpt_archive.settings import reused_key
 from ckpt_archive.ship.numbering import number_launch, ring_place
@@ -100,7 +100,8 @@ class Resumer:
             restored = self.delivery.from_archive(choice, fallback=self.fallback)
             # Another one, of this attempt or of the one it went on from, if that was damaged.
             choice = Place(choice.run, restored.attempt or 0, restored.step)
-            self.delivery.forget_older(restored)
+        if restored is not None:
+            self.delivery.forget_others(restored)
         if decided is None and own is None:
             self._record_choice(choice, None if asked is None else asked[0])
         return restored
@@ -204,18 +205,22 @@ class Resumer:
             _log.warning("the archive does not answer, this node decides alone: %s", error)
             return None
 
+    def _points(self, connection: Connection | None = None) -> list[LocalPoint]:
+        """What the ring holds. Who may not take an older one must not pass over what the disk does not give back just now."""
+        return ring_points(self.run, None if connection is None else connection.archive_id, strict=not self.fallback)
+
     def _own(self, damaged: set[LocalPoint]) -> LocalPoint | None:
         """The newest checkpoint of this very launch: an earlier process with its key has saved it."""
-        own = [point for point in ring_points(self.run) if point.launch == self.launch.ordinal and point not in damaged]
+        own = [point for point in self._points() if point.launch == self.launch.ordinal and point not in damaged]
         return own[-1] if own else None
 
     def _choose(self, asked: Asked | None, damaged: set[LocalPoint]) -> LocalPoint | Place | None:
         past = past_launches(self.run, self.launch.ordinal)
-        everything = [point for point in ring_points(self.run) if point not in damaged]
+        everything = [point for point in self._points() if point not in damaged]
         if asked is None:
             return choose_offline(everything, past)
         connection, stands = asked
-        archived = [point for point in ring_points(self.run, connection.archive_id) if point not in damaged]
+        archived = [point for point in self._points(connection) if point not in damaged]
         choice = choose(archived, stands)
         if choice is None and everything and not (stands.newest is not None and stands.newest.explicit):
             # The run is new to this archive, not to this node.
@@ -263,7 +268,7 @@ class Resumer:
             )
             if point is not None:
                 try:
-                    return self.delivery.from_point(point)
+                    return self._delivered(point)
                 except IntegrityError as error:
                     _log.error("step %d in the ring is damaged and not used: %s", point.step, error)
             place = ring_place(self.connect(), self.run, self.launch.archive_url, *decided.from_ring) or place
@@ -274,27 +279,25 @@ class Resumer:
                 )
         return None if place is None else self._delivered(place)
 
-    def _delivered(self, place: Place) -> Restored:
-        restored = self.delivery.from_archive(place)
-        self.delivery.forget_older(restored)
+    def _delivered(self, chosen: LocalPoint | Place) -> Restored:
+        """What many ranks go on from; none of them falls back by itself."""
+        delivery = self.delivery
+        restored = delivery.from_point(chosen) if isinstance(chosen, LocalPoint) else delivery.from_archive(chosen)
+        delivery.forget_others(restored)
         return restored
 
     def _offer(self, rank: int) -> Offer:
         asked = self._ask() if rank == 0 else None
         keys = {launch.ordinal: launch.launch_key for launch in load_launches(self.run)}
-        held = {(share.launch, share.step) for share in scan(self.run) if share.rank == rank}
-        points = tuple(
-            OfferedPoint(keys[point.launch], point)
-            for point in ring_points(self.run, None if asked is None else asked[0].archive_id)
-            if (point.launch, point.step) in held and point.launch in keys
-        )
+        points = rank_points(self.run, rank, None if asked is None else asked[0].archive_id)
+        offered = tuple(OfferedPoint(keys[point.launch], point) for point in points if point.launch in keys)
         past = tuple(past_launches(self.run, self.launch.ordinal))
-        return Offer(points, past, None if asked is None else asked[1])
+        return Offer(offered, past, None if asked is None else asked[1])
 
     def _take(self, answer: CommonPoint | Place | None, offer: Offer) -> Restored | None:
-        if isinstance(answer, CommonPoint):
-            return self.delivery.from_point(answer.among(offer))
-        return None if answer is None else self._delivered(answer)
+        if answer is None:
+            return None
+        return self._delivered(answer.among(offer) if isinstance(answer, CommonPoint) else answer)
 
     def _number_earlier(self, connection: Connection) -> None:
         """Earlier launches of this node that saved or decided something need their numbers before one can be compared."""
