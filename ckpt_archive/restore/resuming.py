@@ -206,7 +206,7 @@ class Resumer:
             return None
 
     def _points(self, connection: Connection | None = None) -> list[LocalPoint]:
-        """What the ring holds. Who may not take an older one must not pass over what the disk does not give back just now."""
+        """What the ring holds; who may not take an older one must not pass over what the disk does not give back now."""
         return ring_points(self.run, None if connection is None else connection.archive_id, strict=not self.fallback)
 
     def _own(self, damaged: set[LocalPoint]) -> LocalPoint | None:

@@ -41,12 +41,12 @@ class TouchyFileSystem(PosixFileSystem):
 
     Attributes:
         before: Called with the verb and the path; what it raises is raised instead.
-        free_bytes: What is said to be free; None for the truth.
+        free_bytes: What is said to be free, or says it; None for the truth.
     """
 
     def __init__(self) -> None:
         self.before: Callable[[str, str], None] = lambda verb, path: None
-        self.free_bytes: int | None = None
+        self.free_bytes: int | Callable[[], int] | None = None
 
     def list(self, path: str) -> Any:
         """See `FileSystem.list`."""
@@ -91,7 +91,8 @@ class TouchyFileSystem(PosixFileSystem):
     def space(self, path: str) -> Space:
         """See `FileSystem.space`."""
         found = super().space(path)
-        return found if self.free_bytes is None else Space(self.free_bytes, found.total_bytes)
+        free = self.free_bytes() if callable(self.free_bytes) else self.free_bytes
+        return found if free is None else Space(free, found.total_bytes)
 
 
 class WorkingClock(ManualClock):

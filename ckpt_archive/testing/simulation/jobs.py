@@ -157,16 +157,17 @@ class Job:
     def check_returned(self, node: Node, restored: Restored) -> None:
         """What a restore has returned must be what was saved."""
         stage = self.stage
-        folder = node.disk.find(restored.path)
-        files = tree_of(folder)
+        if any(inode.rotted for _, inode in node.disk.tree(restored.path)):
+            # A bit may rot behind whoever has just read and compared it.
+            return
+        files = tree_of(node.disk.find(restored.path))
         if restored.source == "archive":
             assert restored.attempt is not None
             stage.oracle.check_archived((restored.run, restored.attempt, restored.step), files)
             return
         key = self._key_of(node, restored)
-        if key is None or any(
-            inode.rotted for path, inode in node.disk.tree(f"{STAGING}/{restored.run}/ring") if "/files/" in path
-        ):
+        ring = f"{STAGING}/{restored.run}/ring"
+        if key is None or any(inode.rotted for path, inode in node.disk.tree(ring) if "/files/" in path):
             return
         for slot in stage.diary.spoilt:
             if slot[:3] == (restored.run, key, restored.step) and not restored.verified:
@@ -243,8 +244,8 @@ class Training(Job):
             if chance.random() < 0.85:
                 step += 1
             for _ in range(2 if chance.random() < 0.15 else 1):
-                self._save(node, run, launch, Slot(self.run, key, step, 0))
-                self._note_choice(launch, key)
+                if self._save(node, run, launch, Slot(self.run, key, step, 0)):
+                    self._note_choice(launch, key)
             node.clock.sleep(chance.choice((0.0, 1.0, 10.0, 60.0)))
             if chance.random() < 0.1:
                 self._look(node, run)
@@ -256,11 +257,13 @@ class Training(Job):
             for process in self.stage.world.processes
         )
 
-    def _save(self, node: Node, run: Run, launch: Launch, slot: Slot) -> None:
+    def _save(self, node: Node, run: Run, launch: Launch, slot: Slot) -> bool:
         files = self.content(slot.step, 0, 1)
         self.memory.tries(launch.number, slot, files)
-        if self.save(node, run, slot, files):
+        staged = self.save(node, run, slot, files)
+        if staged:
             self.memory.acknowledged(launch.number, slot, files)
+        return staged
 
     def _begin(self, node: Node, run: Run, launch: Launch, key: str) -> tuple[Restored | None, str]:
         chance, memory = self.chance, self.memory
