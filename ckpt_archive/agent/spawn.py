@@ -3,6 +3,7 @@
 import logging
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ckpt_archive.disk.protocol import LockMode, join
@@ -19,15 +20,34 @@ _IN_ORDER = (0, ConflictError.exit_code)
 _LOG = "agent.log"
 
 
+def start_process(staging: str) -> "subprocess.Popen[bytes]":
+    """The uploader as a process of its own, in a session of its own.
+
+    Raises:
+        OSError: If it can not be started.
+    """
+    with open(join(staging, _LOG), "ab") as log:
+        return subprocess.Popen(  # noqa: S603 (our own interpreter and module)
+            [sys.executable or "python3", "-m", "ckpt_archive", "agent", "--staging", staging, "--until-idle"],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd="/",
+            start_new_session=True,
+        )
+
+
 @dataclass(slots=True)
 class Spawner:
     """Starts agents, one per staging directory.
 
     Args:
         machine: The machine they run on.
+        begin: Starts one.
     """
 
     machine: Machine
+    begin: Callable[[str], "subprocess.Popen[bytes]"] = start_process
     _started: dict[str, tuple["subprocess.Popen[bytes]", float]] = field(default_factory=dict)
 
     def start(self, staging: str) -> None:
@@ -51,22 +71,10 @@ class Spawner:
                 return
             with held:
                 pass
-            self._started[staging] = (_start(staging), now_seconds)
+            self._started[staging] = (self.begin(staging), now_seconds)
         except OSError as error:
             _log.warning(
                 "the uploader could not be started: %s. Start it yourself: ckpt-archive agent --staging %s",
                 error,
                 staging,
             )
-
-
-def _start(staging: str) -> "subprocess.Popen[bytes]":
-    with open(join(staging, _LOG), "ab") as log:
-        return subprocess.Popen(  # noqa: S603 (our own interpreter and module)
-            [sys.executable or "python3", "-m", "ckpt_archive", "agent", "--staging", staging, "--until-idle"],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            cwd="/",
-            start_new_session=True,
-        )

@@ -9,7 +9,7 @@ import errno
 import hashlib
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from ckpt_archive.disk import durable
@@ -61,7 +61,23 @@ def land(fs: FileSystem, path: str, files: Sequence[FileEntry], token: str, fill
                     fs.remove_directory(path)
                 durable.move(fs, partial, path)
                 return Landed(path, reused=False)
+        # Whoever put it there may have died before the name was durable, and left its lock.
+        with suppress(PermissionError):  # a folder that may be entered and not be read can not be synced
+            fs.sync_directory(parent(path))
+            _remove_dead_lock(fs, path)
     return Landed(path, reused=True)
+
+
+def _remove_dead_lock(fs: FileSystem, path: str) -> None:
+    if durable.exists(fs, _lock(path)):
+        held = fs.try_lock(_lock(path), LockMode.EXCLUSIVE)
+        if held is not None:
+            with held:
+                durable.remove_if_there(fs, _lock(path))
+
+
+def _lock(path: str) -> str:
+    return join(parent(path), f".{path.rpartition('/')[2]}.lock")
 
 
 def _partial(path: str, token: str) -> str:
@@ -158,13 +174,12 @@ def sha256_of(fs: FileSystem, root: str, path: str) -> str:
 @contextmanager
 def _locked(fs: FileSystem, path: str) -> Iterator[None]:
     durable.make_directories(fs, parent(path))
-    lock = join(parent(path), f".{path.rpartition('/')[2]}.lock")
-    with fs.lock(lock, LockMode.EXCLUSIVE):
+    with fs.lock(_lock(path), LockMode.EXCLUSIVE):
         try:
             yield
         finally:
             # Removed while held: whoever waits for it finds that the name is gone and takes a new one.
-            durable.remove_if_there(fs, lock)
+            durable.remove_if_there(fs, _lock(path))
 
 
 @contextmanager

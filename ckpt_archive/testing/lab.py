@@ -25,7 +25,6 @@ from ckpt_archive.store.protocol import list_all
 from ckpt_archive.store.retry import RetryingStore
 from ckpt_archive.store.s3 import S3Store
 from ckpt_archive.store.s3_connection import Connection as S3Connection
-from ckpt_archive.testing.kill import Part, Traffic
 from ckpt_archive.testing.victims import Ended, Victims
 from ckpt_archive.transfer.settings import TransferSettings
 
@@ -40,8 +39,6 @@ class Cost:
         sent_again: Begun before it, and sent by the next process.
         acknowledged_again: Of that, what had been acknowledged.
         in_flight: On the wire at the moment of death.
-        unbelieved: Acknowledged, but not believed by the next process while the parts that were on the wire are missing: see
-            `transfer.session`.
     """
 
     sent_first: int
@@ -49,12 +46,6 @@ class Cost:
     sent_again: int
     acknowledged_again: int
     in_flight: int
-    unbelieved: int
-
-    @property
-    def bound(self) -> int:
-        """The most that may be sent again."""
-        return self.in_flight + self.unbelieved
 
     @classmethod
     def of(cls, dead: Ended, next_one: Ended, resumed: int) -> "Cost":
@@ -67,19 +58,7 @@ class Cost:
             sum(before.begun[part] for part in again),
             sum(before.begun[part] for part in again & before.answered),
             before.in_flight_bytes,
-            sum(before.begun[part] for part in _unbelieved(before)),
         )
-
-
-def _unbelieved(traffic: Traffic) -> set[Part]:
-    """Parts of uploads of which neither part 1 nor two parts of the full size were acknowledged."""
-    found: set[Part] = set()
-    for key in {key for key, _ in traffic.answered}:
-        parts = {part for part in traffic.answered if part[0] == key}
-        full_size = max(size for part, size in traffic.begun.items() if part[0] == key)
-        if (key, 1) not in parts and sum(traffic.begun[part] == full_size for part in parts) < 2:
-            found |= parts
-    return found
 
 
 class Lab:

@@ -23,10 +23,11 @@ class UploadsListed:
 
 @dataclass(frozen=True, slots=True)
 class PartsListed:
-    """The store holds these parts of an upload."""
+    """The store holds these parts of an upload; of `proved` ones the bytes are known to be ours."""
 
     upload_id: str
     parts: tuple[PartInfo, ...]
+    proved: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

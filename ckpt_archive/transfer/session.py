@@ -17,8 +17,8 @@ object, and whoever else sends it sends the same bytes.
 
 - Of several uploads the one with most bytes goes on. The others are aborted only when the object is confirmed.
 - An upload fits if every part it lists has the size our plan gives that number. One part alone may be the last one of a plan
-  with larger parts and have the same size by chance, so parts are believed only when part 1 or two full parts are among
-  them; otherwise they are sent again into the same upload.
+  with larger parts and have the same size by chance, so parts are believed when part 1 or two full parts are among them;
+  otherwise only those whose bytes were compared, and the others are sent again into the same upload.
 - Complete is asked for with all parts, 1 to N. If it is answered by an error, or not at all, the object itself is asked.
 - Parts of an upload that is no longer ours may still report: those observations are ignored.
 """
@@ -163,7 +163,7 @@ class ObjectSession:
         return tuple(ListParts(upload_id) for upload_id in self._candidates)
 
     def _parts_listed(self, observation: PartsListed) -> Actions:
-        parts = self._usable(observation.parts)
+        parts = self._usable(observation)
         if parts is None:
             self._candidates.remove(observation.upload_id)
         else:
@@ -191,14 +191,25 @@ class ObjectSession:
     def _weighed_bytes(self, upload_id: str) -> int:
         return sum(part.size_bytes for part in self._weighed[upload_id].values())
 
-    def _usable(self, listed: tuple[PartInfo, ...]) -> dict[int, PartInfo] | None:
+    def doubtful(self, listed: tuple[PartInfo, ...]) -> tuple[PartInfo, ...]:
+        """The parts that are believed only if their bytes are compared; never more than two."""
+        numbers = {part.number for part in listed}
+        full = sum(number < self._part_count for number in numbers)
+        return () if 1 in numbers or full >= 2 or not self._fits(listed) else listed
+
+    def _fits(self, listed: tuple[PartInfo, ...]) -> bool:
+        """Whether the parts may be of our plan."""
+        return all(
+            1 <= part.number <= self._part_count and part.size_bytes == self.item.part_range(part.number)[1]
+            for part in listed
+        )
+
+    def _usable(self, observation: PartsListed) -> dict[int, PartInfo] | None:
         """The parts to be believed; None if the upload was made for another plan."""
-        parts = {part.number: part for part in listed}
-        for number, part in parts.items():
-            if not 1 <= number <= self._part_count or part.size_bytes != self.item.part_range(number)[1]:
-                return None
-        full = sum(number < self._part_count for number in parts)
-        return parts if 1 in parts or full >= 2 else {}
+        if not self._fits(observation.parts):
+            return None
+        doubtful = {part.number for part in self.doubtful(observation.parts)} - observation.proved
+        return {part.number: part for part in observation.parts if part.number not in doubtful}
 
     def _started(self, observation: Started) -> Actions:
         self.upload_id = observation.upload_id

@@ -4,6 +4,7 @@ All decisions are the sessions' and are taken in the caller's thread; workers on
 upload, the next one finds its parts by listing them.
 """
 
+import hashlib
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -32,6 +33,8 @@ from ckpt_archive.transfer.session import ObjectSession, State
 from ckpt_archive.transfer.settings import TransferSettings
 from ckpt_archive.transfer.sources import ObjectSource
 from ckpt_archive.transfer.verify import check_object
+
+_COMPARE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +226,7 @@ class _Upload:
                 found = tuple(upload.upload_id for upload in self._store.list_uploads(key) if upload.key == key)
                 return _Result(job, messages.UploadsListed(found))
             case messages.ListParts(upload_id):
-                return _Result(job, self._list_parts(key, upload_id))
+                return _Result(job, self._list_parts(job, upload_id))
             case messages.Head():
                 return _Result(job, self._head(key))
             case messages.Abort(upload_id):
@@ -250,27 +253,31 @@ class _Upload:
 
     @contextmanager
     def _part(self, job: _Job, number: int) -> Iterator[Body]:
+        with paced(self._limiter, job.session.item.part_range(number)[1]), self._body(job, number) as body:
+            yield body
+
+    @contextmanager
+    def _body(self, job: _Job, number: int) -> Iterator[Body]:
         where = f"part {number} of {job.session.key}, from {job.source.describe(number)}"
-        with paced(self._limiter, job.session.item.part_range(number)[1]):
-            try:
-                with job.source.part(number) as body:
-                    yield body
-            except ChecksumRefusedError as error:
-                raise ChecksumRefusedError(
-                    f"the store refused {where}: the bytes sent are not those that were digested",
-                    hint="They changed on the local disk, in memory or on the way. Run it again; if it stays so, the "
-                    "local file is damaged.",
-                ) from error
-            except OSError as error:
-                raise IntegrityError(
-                    f"{where}: the file can not be read: {error.strerror or error}",
-                    hint="The local disk did not give it back: see the kernel's log, and run it again.",
-                ) from error
-            except EOFError as error:
-                raise IntegrityError(
-                    f"{where}: the file has become shorter since it was digested",
-                    hint="Nothing may write into a sealed checkpoint; write a new one.",
-                ) from error
+        try:
+            with job.source.part(number) as body:
+                yield body
+        except ChecksumRefusedError as error:
+            raise ChecksumRefusedError(
+                f"the store refused {where}: the bytes sent are not those that were digested",
+                hint="They changed on the local disk, in memory or on the way. Run it again; if it stays so, the "
+                "local file is damaged.",
+            ) from error
+        except OSError as error:
+            raise IntegrityError(
+                f"{where}: the file can not be read: {error.strerror or error}",
+                hint="The local disk did not give it back: see the kernel's log, and run it again.",
+            ) from error
+        except EOFError as error:
+            raise IntegrityError(
+                f"{where}: the file has become shorter since it was digested",
+                hint="Nothing may write into a sealed checkpoint; write a new one.",
+            ) from error
 
     def _start(self, key: str) -> Observation:
         try:
@@ -293,11 +300,30 @@ class _Upload:
             return messages.CompletionUnknown(error)
         return messages.Completed()
 
-    def _list_parts(self, key: str, upload_id: str) -> Observation:
+    def _list_parts(self, job: _Job, upload_id: str) -> Observation:
         try:
-            return messages.PartsListed(upload_id, self._store.list_parts(key, upload_id))
+            listed = self._store.list_parts(job.session.key, upload_id)
         except UploadGoneError:
             return messages.UploadGone(upload_id)
+        proved = frozenset(part.number for part in job.session.doubtful(listed) if self._is_ours(job, part))
+        return messages.PartsListed(upload_id, listed, proved)
+
+    def _is_ours(self, job: _Job, part: PartInfo) -> bool:
+        """Whether a part in the store has our bytes, by what the store tells of them.
+
+        The ETag of a part is the MD5 of its bytes (Amazon S3 API Reference, "Object"), but under SSE-C and SSE-KMS: there it
+        equals nothing of ours, and the part is sent again.
+        """
+        if part.crc32c is not None:
+            return part.crc32c == job.session.item.part_crc32c[part.number - 1]
+        digest = hashlib.md5(usedforsecurity=False)
+        buffer = memoryview(bytearray(_COMPARE_BYTES))
+        position = 0
+        with self._body(job, part.number) as body:
+            while read := body.read_into(buffer, position):
+                digest.update(buffer[:read])
+                position += read
+        return digest.hexdigest() == part.etag
 
     def _head(self, key: str) -> Observation:
         try:

@@ -73,10 +73,10 @@ def test_push_killed(point: Point, lab: Lab, checkpoint: Path, record_property: 
     state = "already-committed" if POINTS.index(point) >= RECEIPT_LANDED else "committed"
     assert (finished.result["state"], finished.result["attempt"]) == (state, PLACE.attempt)
     cost = Cost.of(dead, finished, finished.result["bytes_resumed"])
-    record_property("killed", (f"push: {point}", cost.sent_first, cost.resumed, cost.sent_again, cost.bound))
+    record_property("killed", (f"push: {point}", cost.sent_first, cost.resumed, cost.sent_again, cost.in_flight))
     assert cost.in_flight <= IN_FLIGHT_BYTES
-    assert cost.sent_again <= cost.bound
-    assert cost.acknowledged_again <= cost.unbelieved
+    assert cost.sent_again <= cost.in_flight
+    assert not cost.acknowledged_again
     lab.check_committed(PLACE, checkpoint)
 
     if point not in REPEATED:
@@ -101,10 +101,10 @@ def test_agent_killed(point: Point, lab: Lab, checkpoint: Path, record_property:
     assert (finished.code, finished.result["done"], finished.result["troubles"]) == (0, True, []), finished
     resumed = sum(item["bytes_resumed"] for item in finished.result["archived"])
     cost = Cost.of(dead, finished, resumed)
-    record_property("killed", (f"agent: {point}", cost.sent_first, cost.resumed, cost.sent_again, cost.bound))
+    record_property("killed", (f"agent: {point}", cost.sent_first, cost.resumed, cost.sent_again, cost.in_flight))
     assert cost.in_flight <= IN_FLIGHT_BYTES
-    assert cost.sent_again <= cost.bound
-    assert cost.acknowledged_again <= cost.unbelieved
+    assert cost.sent_again <= cost.in_flight
+    assert not cost.acknowledged_again
     assert share.is_archived
     assert not share.is_pinned
     lab.check_committed(PLACE, checkpoint)

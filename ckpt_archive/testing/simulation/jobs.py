@@ -372,7 +372,9 @@ class Team(Job):
         meeting = Meeting(self.writers) if self.chance.random() < 0.5 else None
         way = self.chance.random()
         for rank, node in enumerate(self.homes):
-            self.spawn(launch, f"rank-{launch.number}-{rank}", node, partial(self._train, node, launch, rank, meeting, way))
+            self.spawn(
+                launch, f"rank-{launch.number}-{rank}", node, partial(self._train, node, launch, rank, meeting, way)
+            )
 
     def ended(self, process: Process) -> None:
         """See `Job`: if one dies, its launcher ends the others too, sooner or later."""
@@ -485,7 +487,9 @@ class Pushing(Job):
                 node.clock.sleep(5.0)
             else:
                 bound = stage.diary.bound.get(slot)
-                assert bound in (files, tree_of(node.disk.find(folder))), f"{slot} was pushed, and something else archived"
+                assert bound in (files, tree_of(node.disk.find(folder))), (
+                    f"{slot} was pushed, and something else archived"
+                )
                 break
         stage.diary.fail(save)
 

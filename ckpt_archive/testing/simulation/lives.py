@@ -51,7 +51,8 @@ class _Life(Stage):
         self._restarts = 12
         kinds = chance.choices((Training, Team, Pushing), weights=(5, 3, 2), k=chance.choice((1, 1, 2)))
         self._jobs: list[Job] = [
-            kind(self, f"run-{number}", random.Random(f"job {world.seed} {number}")) for number, kind in enumerate(kinds)
+            kind(self, f"run-{number}", random.Random(f"job {world.seed} {number}"))
+            for number, kind in enumerate(kinds)
         ]
         if chance.random() < 0.4:
             self._jobs.append(Restoring(self, "run-0", random.Random(f"restoring {world.seed}")))
@@ -113,7 +114,7 @@ class _Life(Stage):
             done = agent.step()
             node.clock.sleep(3.0)
             quiet = 0 if len(self.store.bucket.objects) != before or self._is_busy(done) else quiet + 1
-            if quiet > 2:
+            if quiet > 1:
                 return
 
     def _is_busy(self, done: Pass) -> bool:
@@ -168,7 +169,9 @@ class _Life(Stage):
                 raise AssertionError(f"{run} step {step} of attempt {attempt} is committed, but: {error}") from error
             assert _tree(node, restored) == files, f"{run} step {step} of attempt {attempt} came back different"
         listed = {
-            (place.run, place.attempt, place.step) for run in catalog.runs(store) for place in catalog.places(store, run)
+            (place.run, place.attempt, place.step)
+            for run in catalog.runs(store)
+            for place in catalog.places(store, run)
         }
         known = set(self.oracle.archived)
         assert all(self.oracle.is_damaged(at) for at in listed ^ known), f"listed are {listed}, committed {known}"

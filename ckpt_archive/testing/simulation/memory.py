@@ -70,7 +70,9 @@ class Memory:
         if not self._simple:
             return
         allowed = list(self._answers(launch))
-        assert files in allowed, f"launch {launch} went on from {_brief(files)}, not from one of {[*map(_brief, allowed)]}"
+        assert files in allowed, (
+            f"launch {launch} went on from {_brief(files)}, not from one of {[*map(_brief, allowed)]}"
+        )
 
     def _answers(self, launch: int) -> Iterator[Files | None]:
         for number in sorted((number for number in self._chapters if number < launch), reverse=True):

@@ -55,9 +55,7 @@ class Oracle:
         receipt_makers: Who created the receipt that names an object, by the object's key.
     """
 
-    def __init__(
-        self, store: SimStore, diary: Diary, has_rotted: Callable[[Slot], bool], *, enforced: bool
-    ) -> None:
+    def __init__(self, store: SimStore, diary: Diary, has_rotted: Callable[[Slot], bool], *, enforced: bool) -> None:
         self._has_rotted = has_rotted
         self._bucket = store.bucket
         self._diary = diary
@@ -128,7 +126,9 @@ class Oracle:
     def _manifest(self, match: re.Match[str], data: bytes, _: Process | None) -> None:
         run, attempt, step = match[1], 99_999_999 - int(match[2]), 999_999_999_999 - int(match[3])
         fields = json.loads(data)
-        assert (fields["run"], fields["attempt"], fields["step"]) == (run, attempt, step), f"{match[0]} is of another place"
+        assert (fields["run"], fields["attempt"], fields["step"]) == (run, attempt, step), (
+            f"{match[0]} is of another place"
+        )
         launch = self.launches.get((run, attempt))
         assert launch is not None, f"{match[0]} is of a launch that was never recorded"
         assert launch["launch_key"] == fields["launch_key"], f"{match[0]} is of another launch than its attempt"
@@ -199,7 +199,9 @@ class Oracle:
             return
         assert origin is not None, f"attempt {attempt} of {run} does not say from which step it goes on"
         assert chosen[0] in (None, origin["attempt"]), f"attempt {attempt} of {run} goes on from another attempt"
-        assert chosen[1] == origin["step"], f"attempt {attempt} of {run} goes on from step {origin['step']}, not {chosen[1]}"
+        assert chosen[1] == origin["step"], (
+            f"attempt {attempt} of {run} goes on from step {origin['step']}, not {chosen[1]}"
+        )
         if attempt >= self.choices.get(run, (0, (0, 0)))[0]:
             self.choices[run] = (attempt, (origin["attempt"], origin["step"]))
 
