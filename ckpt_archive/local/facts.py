@@ -5,7 +5,7 @@ from typing import TypeVar
 
 from ckpt_archive.disk import durable
 from ckpt_archive.errors import IntegrityError, InvalidInputError
-from ckpt_archive.local.faults import says_nothing_about_the_file
+from ckpt_archive.local.faults import proves_something, says_nothing_about_the_file
 from ckpt_archive.local.quarantine import set_aside
 from ckpt_archive.local.staging import RunStaging
 
@@ -15,14 +15,14 @@ Decode = Callable[[bytes, str], T]
 newer release."""
 
 
-def read_fact(run: RunStaging, path: str, decode: Decode[T]) -> T | None:
+def read_fact(run: RunStaging, path: str, decode: Decode[T], *, strict: bool = False) -> T | None:
     """The value of a record; None if it is not there, is damaged, or needs a newer release. Raises `OSError`."""
     try:
         return decode(durable.read_small(run.machine.fs, path), path)
     except (FileNotFoundError, IntegrityError, InvalidInputError):
         return None
     except OSError as error:
-        if says_nothing_about_the_file(error):
+        if says_nothing_about_the_file(error) or (strict and not proves_something(error)):
             raise
         return None
 

@@ -45,6 +45,8 @@ _RECORD = ".json"
 _RESUME = ".resume.json"
 _ATTEMPT = ".attempt.json"
 _LOCK = ".lock"
+# How the names of what was set aside from the folder of launches begin.
+_SET_ASIDE = "launches_"
 
 
 class LiveLaunch:
@@ -229,11 +231,20 @@ def record_attempt(run: RunStaging, ordinal: int, archive_id: str, attempt: int,
         return write_fact(run, path, data, LocalAttempt.decode)
 
 
-def read_attempt(run: RunStaging, ordinal: int) -> LocalAttempt | None:
-    """Which attempt a launch became; None while it is not known here: the archive knows it by the launch key."""
+def read_attempt(run: RunStaging, ordinal: int, *, strict: bool = False) -> LocalAttempt | None:
+    """Which attempt a launch became; None while it is not known here: the archive knows it by the launch key.
+
+    Args:
+        run: The run.
+        ordinal: Local ordinal of the launch.
+        strict: Do not take for unknown what the disk does not give back just now.
+
+    Raises:
+        UnavailableError: If the disk does not answer.
+    """
     path = run.launch_file(ordinal, _ATTEMPT)
     with converting(f"{path} can not be read"):
-        return read_fact(run, path, LocalAttempt.decode)
+        return read_fact(run, path, LocalAttempt.decode, strict=strict)
 
 
 def forget_attempt(run: RunStaging, ordinal: int, reason: str) -> None:
@@ -306,9 +317,11 @@ def _check_same(known: LocalLaunch, wanted: LocalLaunch) -> None:
 
 
 def _first_free(run: RunStaging) -> int:
-    """Above every ordinal of which anything is left, also where the record itself is damaged."""
+    """Above every ordinal of which anything is left, also where the record itself is damaged and was set aside."""
     ordinals = set(_ordinals(run, (_RECORD, _RESUME, _ATTEMPT)))
     ordinals.update(_numbers(entry.name for entry in run.machine.fs.list(run.ring)))
+    damaged = (entry.name.removeprefix(_SET_ASIDE) for entry in run.machine.fs.list(run.quarantine))
+    ordinals.update(_numbers(name.partition(".")[0] for name in damaged))
     return max(ordinals, default=-1) + 1
 
 

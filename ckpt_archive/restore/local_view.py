@@ -19,21 +19,23 @@ def ring_points(run: RunStaging, archive_id: str | None = None, *, strict: bool 
     Raises:
         UnavailableError: If the disk does not answer.
     """
-    shares = scan(run)
-    return _points(run, reversed(complete_groups(shares, keep_local=len(shares) + 1)), archive_id)
+    shares = scan(run, strict=strict)
+    return _points(run, reversed(complete_groups(shares, keep_local=len(shares) + 1)), archive_id, strict=strict)
 
 
-def rank_points(run: RunStaging, rank: int, archive_id: str | None = None) -> list[LocalPoint]:
+def rank_points(
+    run: RunStaging, rank: int, archive_id: str | None = None, *, strict: bool = False
+) -> list[LocalPoint]:
     """Checkpoints of which this node has the share of one writer, oldest first; whether it has them all is not asked."""
-    groups = [(share.launch, share.step) for share in scan(run) if share.rank == rank]
-    return _points(run, groups, archive_id)
+    groups = [(share.launch, share.step) for share in scan(run, strict=strict) if share.rank == rank]
+    return _points(run, groups, archive_id, strict=strict)
 
 
-def _points(run: RunStaging, groups: Iterable[Group], archive_id: str | None) -> list[LocalPoint]:
+def _points(run: RunStaging, groups: Iterable[Group], archive_id: str | None, *, strict: bool) -> list[LocalPoint]:
     """Those of late launches do not count."""
     points = []
     for launch, step in groups:
-        known = read_attempt(run, launch)
+        known = read_attempt(run, launch, strict=strict)
         here = archive_id is None or (known is not None and known.archive_id == archive_id)
         if here and not (known is not None and known.late):
             points.append(LocalPoint(launch, None if known is None else known.attempt, step))

@@ -92,7 +92,7 @@ def test_it_costs_the_same_after_three_and_after_thousands(
         found.append(costs(site))
     assert found[0] == found[1]
     totals = {name: requests.total() for name, requests in found[1].items()}
-    print(history.__name__, totals)
+    print(history.__name__, totals)  # noqa: T201 (the figures, for whoever runs this with -rP)
     assert all(totals[name] <= LIMITS[name] for name in LIMITS), totals
 
 

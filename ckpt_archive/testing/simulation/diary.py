@@ -46,6 +46,7 @@ class Diary:
     Attributes:
         saves: Those whose content may stand now or later, in the order in which they began.
         acknowledged: The last one of which the writer was told that it is staged.
+        staged: All contents that were ever saved, also those that were replaced since.
         bound: The content that the archive holds a receipt of.
         spoilt: Shares of which somebody has changed or damaged a byte: what is left of them may be lost, but not be
             taken for what was saved.
@@ -53,6 +54,7 @@ class Diary:
 
     saves: dict[Slot, list[Save]] = field(default_factory=dict)
     acknowledged: dict[Slot, Save] = field(default_factory=dict)
+    staged: dict[Slot, list[Files]] = field(default_factory=dict)
     bound: dict[Slot, Files] = field(default_factory=dict)
     spoilt: set[Slot] = field(default_factory=set)
 
@@ -60,12 +62,14 @@ class Diary:
         """A writer begins: from now on this content may be found."""
         save = Save(slot, files, process)
         self.saves.setdefault(slot, []).append(save)
+        self.staged.setdefault(slot, []).append(files)
         return save
 
     def drop(self, save: Save) -> None:
         """It was refused, or given up before it could be seen: this content is found nowhere because of it."""
         save.open = False
         self.saves[save.slot].remove(save)
+        self.staged[save.slot].remove(save.files)
 
     def fail(self, save: Save) -> None:
         """Its writer was told that it failed; it may stand all the same."""

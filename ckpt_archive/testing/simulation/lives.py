@@ -1,28 +1,29 @@
 """Whole lives of a site, for `search` and `every_crash_point`: the real code, everything that can go wrong, then calm.
 
-A life draws from its seed who works there and for how long. While it lasts, oracles judge every I/O; when all work is done
-nothing goes wrong any more, the agents go on until they have nothing left to do, and then everything must have come to a good
-end: promoted checkpoints are archived or given up on record, whatever is committed restores, and "latest" is what it must be.
+A life draws from its seed who works there and for how long. While it lasts, oracles judge every I/O; when all work is
+done nothing goes wrong any more, the agents go on until they have nothing left to do, and then everything must have
+come to a good end: promoted checkpoints are archived or given up on record, whatever is committed restores, and
+"latest" is what it must be.
 """
 
 import random
 from functools import partial
 
-from ckpt_archive.agent.node import Pass
 from ckpt_archive.commit import catalog
 from ckpt_archive.commit.latest import latest
 from ckpt_archive.errors import CkptArchiveError
-from ckpt_archive.local.capacity import RESERVED_BYTES
 from ckpt_archive.patience import Patience
 from ckpt_archive.restore.result import Restored
 from ckpt_archive.testing.simulation.diary import Files
 from ckpt_archive.testing.simulation.faults import Options
-from ckpt_archive.testing.simulation.jobs import Job, Pushing, Restoring, Team, Training
+from ckpt_archive.testing.simulation.job import Job
 from ckpt_archive.testing.simulation.memo import remembering
 from ckpt_archive.testing.simulation.node import Node
-from ckpt_archive.testing.simulation.process import Process, State
-from ckpt_archive.testing.simulation.shelf import STAGING, Held, tree_of
+from ckpt_archive.testing.simulation.process import Process
+from ckpt_archive.testing.simulation.pushing import Pushing, Restoring
+from ckpt_archive.testing.simulation.shelf import Held, tree_of
 from ckpt_archive.testing.simulation.stage import Stage, quick
+from ckpt_archive.testing.simulation.training import Team, Training
 from ckpt_archive.testing.simulation.world import World
 
 _MOST_PASSES = 60
@@ -43,18 +44,35 @@ def life(world: World) -> None:
         _Life(world, chance, nodes, room).play()
 
 
+def brief_options_of(seed: int) -> Options:
+    """What goes wrong in the brief life of a seed before it is broken off: nothing; but stores and schedules differ."""
+    return Options(
+        switch_chance=(0.02, 0.1, 0.3)[seed % 3], checksums_enforced=seed % 2 == 0, conditional_complete=seed % 4 < 2
+    )
+
+
+def brief_life(world: World) -> None:
+    """A life of a few hundred I/Os, for `every_crash_point`."""
+    with remembering():
+        _Life(world, random.Random(f"life {world.seed}"), 1 + world.seed % 2, None, is_brief=True).play()
+
+
 class _Life(Stage):
-    def __init__(self, world: World, chance: random.Random, nodes: int, room_bytes: int | None) -> None:
-        super().__init__(world, nodes, room_bytes)
+    def __init__(
+        self, world: World, chance: random.Random, nodes: int, room_bytes: int | None, *, is_brief: bool = False
+    ) -> None:
+        super().__init__(world, nodes, room_bytes, is_brief=is_brief)
         self._chance = chance
         self._agents: dict[Process, Node] = {}
         self._restarts = 12
-        kinds = chance.choices((Training, Team, Pushing), weights=(5, 3, 2), k=chance.choice((1, 1, 2)))
+        kinds = chance.choices(
+            (Training, Team, Pushing), weights=(5, 3, 2), k=1 if is_brief else chance.choice((1, 1, 2))
+        )
         self._jobs: list[Job] = [
             kind(self, f"run-{number}", random.Random(f"job {world.seed} {number}"))
             for number, kind in enumerate(kinds)
         ]
-        if chance.random() < 0.4:
+        if not is_brief and chance.random() < 0.5:
             self._jobs.append(Restoring(self, "run-0", random.Random(f"restoring {world.seed}")))
 
     def play(self) -> None:
@@ -96,7 +114,6 @@ class _Life(Stage):
                 self.world.kill(process)
         # What was still on its way arrives now.
         self.world.sleep(_LATE_SECONDS)
-        self._settled: dict[str, int] = {}
         for node in self.nodes:
             self.spawn("settling", node, partial(self._settle, node))
         self.world.run()
@@ -113,12 +130,9 @@ class _Life(Stage):
             before = len(self.store.bucket.objects)
             done = agent.step()
             node.clock.sleep(3.0)
-            quiet = 0 if len(self.store.bucket.objects) != before or self._is_busy(done) else quiet + 1
+            quiet = 0 if done.archived or len(self.store.bucket.objects) != before else quiet + 1
             if quiet > 1:
                 return
-
-    def _is_busy(self, done: Pass) -> bool:
-        return bool(done.archived)
 
     def _check_settled(self) -> None:
         for held in self.shelf.held.values():
@@ -146,10 +160,8 @@ class _Life(Stage):
         return f"is promoted, and neither archived (attempt {attempt}) nor given up on record"
 
     def _is_spoilt(self, held: Held) -> bool:
-        """Whether it, or a record of its launch, which alone tells as what it is to be archived, has rotted."""
-        folder = f"{STAGING}/{held.save.slot.run}"
-        records = (inode for room in ("launches", "quarantine") for _, inode in held.node.disk.tree(f"{folder}/{room}"))
-        return held.rotted() or any(inode.rotted for inode in records)
+        """Whether it, or a record of its launch, has rotted."""
+        return held.rotted() or self.shelf.records_rotted(held.node, held.save.slot.run)
 
     def _audit(self, node: Node) -> None:
         """Whatever is committed restores, and latest is what it must be."""
@@ -179,7 +191,3 @@ class _Life(Stage):
 
 def _tree(node: Node, restored: Restored) -> Files:
     return tree_of(node.disk.find(restored.path))
-
-
-__all__ = ["life", "options_of"]
-_ = (State, RESERVED_BYTES)

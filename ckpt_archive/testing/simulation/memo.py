@@ -1,7 +1,7 @@
 """Makes lives faster: records that were decoded before are not decoded again.
 
-A site of a few kilobytes reads the same seal a hundred times. Decoding is a pure function of the bytes to a value that nobody
-can change, so remembering it changes nothing but time; what fails is not remembered.
+A site of a few kilobytes reads the same seal a hundred times. Decoding is a pure function of the bytes to a value that
+nobody can change, so remembering it changes nothing but time; what fails is not remembered.
 """
 
 from collections.abc import Callable, Iterator

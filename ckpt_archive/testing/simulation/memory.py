@@ -1,7 +1,8 @@
 """What a restart must find: the story of a run as whoever watched it would tell it.
 
-Only where the story is simple can it be told: all launches on one node, one after the other, nothing spoilt. There a launch
-goes on from the last save that was acknowledged, or from one that came after it and whose writer died before it was told.
+Only where the story is simple can it be told: all launches on one node, one after the other, nothing spoilt. There a
+launch goes on from the last save that was acknowledged, or from one that came after it and whose writer died before it
+was told.
 """
 
 from collections.abc import Iterator

@@ -1,12 +1,13 @@
 """What must be so in the store at every moment, and what every restore must return; asserted as it happens.
 
-It reads stored records as the plain JSON that they are, and shares no code with what it judges. It knows what was saved from
-the `Diary` alone.
+It reads stored records as the plain JSON that they are, and shares no code with what it judges. It knows what was saved
+from the `Diary` alone.
 
-What is not promised is not asked for. Launch records, decisions and ``archive.json`` have no digest that anything else names:
-in these lives their bits do not flip in the store (`SPARED`). All other records, those on local disks too, are text that no
-digest protects before a manifest names it, so a bit that flips in them is one that shows: the highest one of a byte (`TEXT`).
-On the wire TLS and the store's own checks protect them; what is done to them at rest, the log and its signatures are for.
+What is not promised is not asked for. Launch records, decisions and ``archive.json`` have no digest that anything else
+names: in these lives their bits do not flip in the store (`SPARED`). All other records, those on local disks too, are
+text that no digest protects before a manifest names it, so a bit that flips in them is one that shows: the highest one
+of a byte (`TEXT`). On the wire TLS and the store's own checks protect them; what is done to them at rest, the log and
+its signatures are for.
 """
 
 import hashlib
@@ -38,6 +39,10 @@ At = tuple[str, int, int]
 """(run, attempt, step) of a checkpoint."""
 
 
+def _at(manifest: re.Match[str]) -> At:
+    return manifest[1], 99_999_999 - int(manifest[2]), 999_999_999_999 - int(manifest[3])
+
+
 class Oracle:
     """Judges a store.
 
@@ -49,6 +54,7 @@ class Oracle:
 
     Attributes:
         archived: For every committed checkpoint, its tree.
+        unreadable: Checkpoints whose manifest came wrong into a store that does not look.
         launches: For every (run, attempt), its launch's record.
         attempts: The attempt of every launch that has one, by (run, launch key).
         choices: For every run, the newest attempt that began with a step somebody chose, and that step: (attempt, where).
@@ -68,7 +74,8 @@ class Oracle:
         self.launches: dict[tuple[str, int], dict[str, Any]] = {}
         self.attempts: dict[tuple[str, str], int] = {}
         self.gaps: set[At] = set()
-        self.choices: dict[str, tuple[int, tuple[int, int]]] = {}
+        self.unreadable: set[At] = set()
+        self.choices: dict[str, tuple[int, tuple[int, int] | None]] = {}
         self.receipt_makers: dict[str, Process | None] = {}
         self._kinds: tuple[tuple[re.Pattern[str], Callable[[re.Match[str], bytes, Process | None], None]], ...] = (
             (_DATA, self._data),
@@ -93,6 +100,9 @@ class Oracle:
         if key in self._bucket.rotted and not key.startswith("data/"):
             assert not self._enforced, f"{key} was taken with wrong bytes"
             self._wrong.add(key)
+            manifest = _MANIFEST.fullmatch(key)
+            if manifest is not None:
+                self.unreadable.add(_at(manifest))
             return
         for pattern, judge in self._kinds:
             match = pattern.fullmatch(key)
@@ -124,7 +134,7 @@ class Oracle:
             self.receipt_makers[folder + item["sha256"]] = by
 
     def _manifest(self, match: re.Match[str], data: bytes, _: Process | None) -> None:
-        run, attempt, step = match[1], 99_999_999 - int(match[2]), 999_999_999_999 - int(match[3])
+        run, attempt, step = _at(match)
         fields = json.loads(data)
         assert (fields["run"], fields["attempt"], fields["step"]) == (run, attempt, step), (
             f"{match[0]} is of another place"
@@ -202,7 +212,7 @@ class Oracle:
         assert chosen[1] == origin["step"], (
             f"attempt {attempt} of {run} goes on from step {origin['step']}, not {chosen[1]}"
         )
-        if attempt >= self.choices.get(run, (0, (0, 0)))[0]:
+        if attempt >= self.choices.get(run, (0, None))[0]:
             self.choices[run] = (attempt, (origin["attempt"], origin["step"]))
 
     def check_archived(self, at: At, files: Files) -> None:
@@ -216,23 +226,26 @@ class Oracle:
         for rank in ranks_in(files):
             slot = Slot(run, launch_key, step, rank)
             if slot not in self._diary.spoilt:
-                saved = [own_files(content, rank) for content in self._diary.contents(slot)]
+                # Who has begun to read may get what was replaced meanwhile.
+                saved = [own_files(content, rank) for content in self._diary.staged.get(slot, ())]
                 assert own_files(files, rank) in saved, f"what was restored of {slot} is nothing that was saved"
         assert files.get(COMMON) in (None, common(run, step)), f"{COMMON} of step {step} of {run} has other bytes"
 
     def expected_latest(self, run: str) -> tuple[int, int] | None:
         """(attempt, step) that answers "latest", found by looking at everything."""
         on_time = [attempt for (name, attempt), launch in self.launches.items() if name == run and not launch["late"]]
-        branch = max((attempt for attempt in on_time if self.launches[run, attempt]["explicit"]), default=-1)
+        # What somebody was told that he had chosen counts, and also a choice whose maker died before he was told.
+        branch, chosen = self.choices.get(run, (-1, None))
+        for attempt in on_time:
+            if attempt > branch and self.launches[run, attempt]["explicit"]:
+                origin = self.launches[run, attempt]["resume_from"]
+                branch, chosen = attempt, (origin["attempt"], origin["step"])
         saved = [
             (attempt, step)
-            for name, attempt, step in self.archived
+            for name, attempt, step in (*self.archived, *self.unreadable)
             if name == run and attempt in on_time and attempt >= branch
         ]
-        if saved:
-            return max(saved)
-        origin = self.launches[run, branch]["resume_from"] if branch >= 0 else None
-        return None if origin is None else (origin["attempt"], origin["step"])
+        return max(saved) if saved else chosen
 
     def is_damaged(self, at: At) -> bool:
         """Whether the store has let something of a checkpoint rot, or has taken wrong bytes for it."""

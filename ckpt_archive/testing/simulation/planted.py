@@ -1,13 +1,13 @@
 """Mistakes that somebody could make in the product, as data: each is put into the real code for a while.
 
-Whoever trusts a search that finds nothing wants to know what it would have found. `tests/simulation/test_planted.py` shows that
-the oracles find each of these within a bounded number of lives, in which the code as it is does nothing wrong.
+Whoever trusts a search that finds nothing wants to know what it would have found. `tests/simulation/test_planted.py`
+shows that the oracles find each of these within a bounded number of lives, in which the code as it is does nothing
+wrong.
 """
 
-import dataclasses
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,14 +15,16 @@ from ckpt_archive.commit import committing, connection, contribute, latest, laun
 from ckpt_archive.commit.launch import Resumption
 from ckpt_archive.disk import durable
 from ckpt_archive.disk.protocol import Kind, join, walk
-from ckpt_archive.local import kept, order, ring, seal, sealed, staging
+from ckpt_archive.local import kept, order, ring, seal, sealed, staging, trash
 from ckpt_archive.place import Place
-from ckpt_archive.restore import archived, resuming
+from ckpt_archive.restore import resuming
 from ckpt_archive.ship import numbering
 from ckpt_archive.ship import sealed as shipping
 from ckpt_archive.store import retry
 from ckpt_archive.store.body import Body
 from ckpt_archive.store.protocol import list_all
+from ckpt_archive.testing.simulation.faults import Fault, Options
+from ckpt_archive.testing.simulation.lives import options_of
 from ckpt_archive.transfer import landing, session, upload
 
 Replacement = tuple[Any, str, Callable[[Any], Any]]
@@ -36,10 +38,12 @@ class Mistake:
     Attributes:
         name: Of it.
         replaced: What of the code is replaced.
+        options_of: What goes wrong in the lives in which it is looked for, where the usual ones would take long to find it.
     """
 
     name: str
     replaced: tuple[Replacement, ...]
+    options_of: Callable[[int], Options] = options_of
 
     def __str__(self) -> str:
         return self.name
@@ -65,6 +69,19 @@ def _always(value: Any) -> Callable[[Any], Any]:
 
 def _property(value: Any) -> Callable[[Any], Any]:
     return lambda _: property(lambda _: value)
+
+
+def _bad_clocks(seed: int) -> Options:
+    return replace(
+        options_of(seed), clock_skew_seconds=7200.0, store_fault_chance=0.05, disk_fault_chance=0.0, kill_chance=0.001,
+        faults=frozenset({Fault.OUTAGE, Fault.CUT_OFF}),
+    )  # fmt: skip
+
+
+def _flipped_bits(seed: int) -> Options:
+    return replace(
+        options_of(seed), store_fault_chance=0.2, disk_fault_chance=0.0, faults=frozenset({Fault.FLIP_READ, Fault.ROT})
+    )
 
 
 # --- the order of a commit -------------------------------------------------------------------------------------------------
@@ -163,7 +180,7 @@ def _evict_whatever(_: Any) -> Any:
     def evict(run: Any, group: Any, shares: Any) -> bool:
         for share in shares:
             if (share.launch, share.step) == group:
-                ring.throw_away(run, share.folder)
+                trash.throw_away(run, share.folder)
         return True
 
     return evict
@@ -182,7 +199,7 @@ def _largest_step(original: Any) -> Any:
         if not found:
             return stands
         step, attempt = max(found)
-        return dataclasses.replace(stands, head=Place(run, attempt, step))
+        return replace(stands, head=Place(run, attempt, step))
 
     return standing
 
@@ -273,7 +290,11 @@ MISTAKES = (
     ),
     Mistake("that a step was chosen is forgotten", ((launch, "_record", _forget_choice),)),
     Mistake("the newest launch is taken for one's own", ((launch, "_find", _newest_is_mine),)),
-    Mistake("a launch is late by the clock of its node alone", ((numbering, "_newest_before", _always(None)),)),
+    Mistake(
+        "a launch is late by the clock of its node alone",
+        ((numbering, "_newest_before", _always(None)),),
+        _bad_clocks,
+    ),
     Mistake(
         "an upload is started again when the answer was lost", ((retry.RetryingStore, "start_upload", _insist_always),)
     ),
@@ -284,6 +305,7 @@ MISTAKES = (
             (landing.RangeWriter, "_end_run", _take_every_run),
             (landing.Target, "check_sha256", _always(None)),
         ),
+        _flipped_bits,
     ),
 )
 """All of them."""
@@ -291,6 +313,3 @@ MISTAKES = (
 
 def _clean(this: Any) -> Any:
     return this._clean()  # noqa: SLF001
-
-
-_ = archived

@@ -1,7 +1,7 @@
 """What must be so on the disks: what was acknowledged is durable at that moment, and leaves by the rules alone.
 
-It looks at inodes, not through the code it judges: whether a content or a name would survive a power loss is known there, so
-a missing fsync shows as soon as a save is acknowledged, whether or not power is lost.
+It looks at inodes, not through the code it judges: whether a content or a name would survive a power loss is known
+there, so a missing fsync shows as soon as a save is acknowledged, whether or not power is lost.
 """
 
 import json
@@ -89,21 +89,27 @@ class Shelf:
         known = self._keys.get((node.name, run, launch))
         if known is None:
             data = node.disk.peek(_staging(node, run).launch_file(launch, ".json"))
-            if data is None:
+            try:
+                known = str(json.loads(data or b"")["launch_key"])
+            except ValueError:
                 return None
-            known = self._keys[node.name, run, launch] = str(json.loads(data)["launch_key"])
+            self._keys[node.name, run, launch] = known
         return known
 
     def launch_of(self, node: Node, run: str, launch_key: str) -> int | None:
-        """The local launch of a key; None if its record has rotted."""
+        """The local launch of a key; None if its record is damaged."""
         folder = node.disk.find(_staging(node, run).launches)
         for name in sorted(folder.entries, reverse=True):
             stem, _, suffix = name.partition(".")
             if suffix == "json" and stem.isdigit() and self.key_of(node, run, int(stem)) == launch_key:
                 return None if folder.entries[name].rotted else int(stem)
-        quarantine = f"{STAGING}/{run}/quarantine"
-        assert any(inode.rotted for _, inode in node.disk.tree(quarantine)), f"{node.name} has no launch {launch_key}"
+        assert self.records_rotted(node, run), f"{node.name} has no launch {launch_key}"
         return None
+
+    def records_rotted(self, node: Node, run: str) -> bool:
+        """Whether a record of a launch of a run has rotted: they alone tell what is to be archived as what."""
+        rooms = (node.disk.tree(f"{STAGING}/{run}/{room}") for room in ("launches", "quarantine"))
+        return any(inode.rotted for room in rooms for _, inode in room)
 
     # --- what happens --------------------------------------------------------------------------------------------------
 
@@ -121,6 +127,7 @@ class Shelf:
                 break
         if found is None:
             excused = slot in self._diary.spoilt or len(self._diary.saves[slot]) > 1
+            excused = excused or self.records_rotted(node, slot.run)
             # It may have gone by the rules before its writer, which stood still, was told.
             assert excused or (slot, save.files) in self._departed, f"{slot} was acknowledged and is not there"
             return
@@ -140,6 +147,8 @@ class Shelf:
         folder = node.disk.find(new)
         room = new.split("/")[4]
         if room == "ring":
+            problem = _not_synced(folder)
+            assert problem is None, f"{new} can be seen, and {problem}"
             slot = self._slot_at(node, new)
             if slot is not None:
                 self._visible[folder] = slot
@@ -220,12 +229,17 @@ def not_durable(disk: SimDisk, path: str) -> str | None:
         if problem:
             return problem
         inode = inode.entries[name]
+    return _not_synced(inode)
+
+
+def _not_synced(share: Inode) -> str | None:
+    """What in a share's folder would not survive a power loss; or None."""
     for name in ("seal.json", "files"):
-        problem = _unsure(inode, name)
+        problem = _unsure(share, name)
         if problem:
             return problem
-    files = inode.entries["files"]
-    for inner in (files, *(inner for _, inner in below(files)), inode.entries["seal.json"]):
+    files = share.entries["files"]
+    for inner in (files, *(inner for _, inner in below(files)), share.entries["seal.json"]):
         if inner.base is not None or inner.doomed:
             return "the content of one of its files is not durable"
         for name in inner.entries:

@@ -18,10 +18,10 @@ from ckpt_archive.settings import Environment
 from ckpt_archive.store.probe import checksums_enforced
 from ckpt_archive.store.protocol import UploadInfo
 from ckpt_archive.store.retry import RetryingStore, RetryPolicy
-from ckpt_archive.testing.simulation.diary import Diary
+from ckpt_archive.testing.simulation.diary import Diary, Slot
 from ckpt_archive.testing.simulation.node import Node
 from ckpt_archive.testing.simulation.oracle import SPARED, TEXT, Oracle
-from ckpt_archive.testing.simulation.process import Host, Process, Watcher
+from ckpt_archive.testing.simulation.process import Host, Main, Process, Watcher
 from ckpt_archive.testing.simulation.shelf import STAGING, Shelf
 from ckpt_archive.testing.simulation.store import SimStore
 from ckpt_archive.testing.simulation.world import World
@@ -52,9 +52,11 @@ class Stage(Watcher):
         world: The world.
         nodes: How many nodes there are.
         room_bytes: How much more than its reserve a node's disk holds; None for plenty.
+        is_brief: Whether little is to happen.
 
     Attributes:
         world: As given.
+        is_brief: As given.
         nodes: Their machines.
         store: The one store.
         diary: What was saved.
@@ -64,10 +66,12 @@ class Stage(Watcher):
         uploads: Every multipart upload there ever was, by its id.
         born_us: When each process began.
         ended_us: When each process ended.
+        is_closing: Whether nothing new is to begin.
     """
 
-    def __init__(self, world: World, nodes: int, room_bytes: int | None) -> None:
+    def __init__(self, world: World, nodes: int, room_bytes: int | None, *, is_brief: bool = False) -> None:
         self.world = world
+        self.is_brief = is_brief
         size = 1 << 40 if room_bytes is None else RESERVED_BYTES + room_bytes
         self.nodes = [Node(world, f"node-{number}", disk_bytes=size) for number in range(nodes)]
         self.store = SimStore(world, url=URL, spared=SPARED, text=TEXT)
@@ -81,6 +85,7 @@ class Stage(Watcher):
         self.uploads: dict[str, Begun] = {}
         self.born_us: dict[Process, int] = {}
         self.ended_us: dict[Process, int] = {}
+        self._told: dict[str, list[Process]] = {}
         self.is_closing = False
         self.transfer = TransferSettings(
             part_size_bytes=64, pack_below_bytes=40, parts_in_flight=3, buffer_size_bytes=64
@@ -136,6 +141,11 @@ class Stage(Watcher):
         except CkptArchiveError as error:
             self.met("agent", error)
 
+    def told_archived(self, process: Process, slot: Slot, attempt: int) -> None:
+        """A process was told that its share is archived: it has left nothing behind."""
+        folder = f"data/{slot.run}/{attempt:08d}/{slot.step:012d}/{slot.rank:06d}"
+        self._told.setdefault(folder, []).append(process)
+
     def met(self, what: str, error: Exception) -> None:
         """A process met an error that it may meet."""
         self.errors[what, type(error).__name__] += 1
@@ -149,9 +159,9 @@ class Stage(Watcher):
 
     # --- what happens --------------------------------------------------------------------------------------------------
 
-    def spawn(self, name: str, node: Node, main: "object", *, daemon: bool = False) -> Process:
+    def spawn(self, name: str, node: Node, main: Main, *, daemon: bool = False) -> Process:
         """Start a process."""
-        process = node.spawn(name, main, daemon=daemon)  # type: ignore[arg-type]
+        process = node.spawn(name, main, daemon=daemon)
         self.born_us[process] = self.world.now_us
         return process
 
@@ -195,7 +205,9 @@ class Stage(Watcher):
                 continue
             maker = self.oracle.receipt_makers[upload.key]
             ended_us = self.ended_us.get(begun.by)
-            if maker is begun.by or (maker is not None and ended_us is not None and self.born_us[maker] >= ended_us):
+            if begun.by in (maker, *self._told.get(upload.key.rpartition("/")[0], ())) or (
+                maker is not None and ended_us is not None and self.born_us[maker] >= ended_us
+            ):
                 left.append(upload)
         return left
 

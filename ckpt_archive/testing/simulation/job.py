@@ -1,0 +1,202 @@
+"""What people do on a simulated site, all through the public API: a job is a row of launches.
+
+When a launch ends, or seems dead because it stands still, the next one begins: then the first may wake up and go on as
+a zombie.
+"""
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ckpt_archive.checkpoint import Checkpoint
+from ckpt_archive.disk.protocol import WritableFile
+from ckpt_archive.errors import CkptArchiveError
+from ckpt_archive.restore.result import Restored
+from ckpt_archive.run import Run
+from ckpt_archive.testing.simulation.diary import COMMON, Files, Slot, common
+from ckpt_archive.testing.simulation.node import Node
+from ckpt_archive.testing.simulation.process import Main, Process
+from ckpt_archive.testing.simulation.shelf import STAGING, tree_of
+from ckpt_archive.testing.simulation.stage import Stage
+
+
+class UserError(Exception):
+    """What the training code itself raises while it saves."""
+
+
+def fail() -> None:
+    """Raise it."""
+    raise UserError
+
+
+@dataclass(slots=True)
+class Launch:
+    """One launch of a job, in one or several processes.
+
+    Attributes:
+        number: Counted in the life, so that no two have the same key.
+        processes: Of its ranks.
+    """
+
+    number: int
+    processes: list[Process] = field(default_factory=list)
+
+
+class Job:
+    """A row of launches.
+
+    Args:
+        stage: Where.
+        run: Of which run.
+        chance: Draws what happens.
+        launches: How many there may be; one of them is drawn.
+    """
+
+    def __init__(self, stage: Stage, run: str, chance: random.Random, launches: tuple[int, ...]) -> None:
+        self.stage = stage
+        self.run = run
+        self.chance = chance
+        self.left = min(chance.choice(launches), 2 if stage.is_brief else 9)
+        self.begun = 0
+        self.current: Launch | None = None
+
+    def begin(self) -> None:
+        """Begin the next launch, if there is one."""
+        if not self.left or self.stage.is_closing:
+            self.current = None
+            return
+        self.left -= 1
+        self.begun += 1
+        self.current = Launch(self.begun)
+        self.launch(self.current)
+
+    def launch(self, launch: Launch) -> None:
+        """Start its processes."""
+        raise NotImplementedError
+
+    def ended(self, process: Process) -> None:
+        """A process of the life has ended."""
+        current = self.current
+        if current is None or process not in current.processes:
+            return
+        if not any(other.alive for other in current.processes):
+            self.begin()
+
+    def paused(self, process: Process) -> None:
+        """A process of the life stands still: whoever watches it takes it for dead, or does not notice."""
+        current = self.current
+        if current is not None and process in current.processes and self.chance.random() < 0.5:
+            self.begin()
+
+    # --- saving --------------------------------------------------------------------------------------------------------
+
+    def spawn(self, launch: Launch, name: str, node: Node, main: Main) -> None:
+        """Start one of its processes."""
+        launch.processes.append(self.stage.spawn(name, node, main))
+
+    def content(self, step: int, rank: int, writers: int) -> Files:
+        """Files that nobody has written before: some packed together, one in several parts, one empty, one common to all."""
+        chance = self.chance
+        files = {f"{rank}/model.bin": chance.randbytes(chance.choice((65, 130, 200)))}
+        if chance.random() < 0.6:
+            files[f"{rank}/sub/state.bin"] = chance.randbytes(chance.randint(1, 39))
+        if chance.random() < 0.3:
+            files[f"{rank}/empty"] = b""
+        if writers > 1 and chance.random() < 0.5:
+            files[COMMON] = common(self.run, step)
+        if writers > 1 and chance.random() < 0.1:
+            files = {}
+        return files
+
+    def save(self, node: Node, run: Run, slot: Slot, files: Files) -> bool:
+        """Save a checkpoint as a trainer does; whether it was staged."""
+        stage, chance = self.stage, self.chance
+        process = stage.process
+        assert process is not None
+        fails, meddles = chance.random() < 0.08, chance.random() < 0.06
+        note = stage.diary.begin(slot, files, process)
+        kept: WritableFile | None = None
+        checkpoint: Checkpoint = run.checkpoint(slot.step, metrics={"loss": 1 / (1 + slot.step)}, rank=slot.rank)
+        try:
+            with checkpoint:
+                kept = write(node, str(checkpoint.path), files)
+                if fails:
+                    fail()
+        except (UserError, OSError) as error:
+            stage.diary.drop(note)
+            stage.met("user's code", error)
+            return False
+        except CkptArchiveError as error:
+            stage.diary.fail(note)
+            stage.met("checkpoint", error)
+            return False
+        if checkpoint.staged:
+            stage.diary.acknowledge(note)
+            stage.shelf.acknowledged(note, node)
+            if meddles and kept is not None:
+                self._meddle(node, slot, kept)
+        elif checkpoint.duplicate:
+            stage.diary.drop(note)
+        else:
+            stage.diary.fail(note)
+        return checkpoint.staged
+
+    def _meddle(self, node: Node, slot: Slot, kept: WritableFile) -> None:
+        """Write into what is sealed: nobody may."""
+        node.clock.sleep(self.chance.choice((0.0, 0.01, 1.0, 30.0)))
+        self.stage.diary.spoilt.add(slot)
+        try:
+            kept.write_at(b"late", 0)
+        except OSError as error:
+            self.stage.met("meddling", error)
+
+    # --- checking what is returned -------------------------------------------------------------------------------------
+
+    def check_returned(self, node: Node, restored: Restored) -> None:
+        """What a restore has returned must be what was saved."""
+        stage = self.stage
+        try:
+            folder = node.disk.find(restored.path)
+        except OSError:
+            assert self.begun > 1, f"{restored.path} was returned, and is gone"
+            return
+        if any(inode.rotted for _, inode in node.disk.tree(restored.path)):
+            # A bit may rot behind whoever has just read and compared it.
+            return
+        files = tree_of(folder)
+        if restored.source == "archive":
+            assert restored.attempt is not None
+            stage.oracle.check_archived((restored.run, restored.attempt, restored.step), files)
+            return
+        key = self.key_of(node, restored)
+        ring = f"{STAGING}/{restored.run}/ring"
+        if key is None or any(inode.rotted for path, inode in node.disk.tree(ring) if "/files/" in path):
+            return
+        for slot in stage.diary.spoilt:
+            if slot[:3] == (restored.run, key, restored.step) and not restored.verified:
+                return
+        stage.oracle.check_local(restored.run, key, restored.step, files)
+
+    def key_of(self, node: Node, restored: Restored) -> str | None:
+        """The launch whose ring this came from."""
+        in_place = restored.path.removeprefix(f"{STAGING}/{restored.run}/ring/")
+        if in_place != restored.path:
+            return self.stage.shelf.key_of(node, restored.run, int(in_place.partition("/")[0]))
+        if restored.attempt is not None:
+            record = self.stage.oracle.launches.get((restored.run, restored.attempt))
+            return None if record is None else str(record["launch_key"])
+        local = restored.path.rpartition("/")[2].removeprefix(f"{restored.run}-local").partition("-")[0]
+        return self.stage.shelf.key_of(node, restored.run, int(local))
+
+
+def write(node: Node, path: str, files: Mapping[str, bytes]) -> WritableFile | None:
+    """Write files as a trainer does, nothing synced; one of them, still open."""
+    kept: WritableFile | None = None
+    for name, data in files.items():
+        file = node.disk.create_beneath(path, name)
+        half = len(data) // 2
+        if half:
+            file.write_at(data[:half], 0)
+        file.write_at(data[half:], half)
+        kept = file if data else kept
+    return kept

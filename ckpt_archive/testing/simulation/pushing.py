@@ -1,0 +1,109 @@
+"""Folders that are pushed into a run, and people who restore from it."""
+
+import random
+from functools import partial
+
+from ckpt_archive.disk import durable
+from ckpt_archive.disk.protocol import WritableFile
+from ckpt_archive.errors import CkptArchiveError, ConflictError
+from ckpt_archive.testing.simulation.diary import Files, Slot
+from ckpt_archive.testing.simulation.job import Job, Launch, write
+from ckpt_archive.testing.simulation.node import Node
+from ckpt_archive.testing.simulation.shelf import tree_of
+from ckpt_archive.testing.simulation.stage import Stage
+
+
+class Pushing(Job):
+    """Folders pushed into a run, by one writer or several; each try is repeated until it is done or refused."""
+
+    def __init__(self, stage: Stage, run: str, chance: random.Random) -> None:
+        super().__init__(stage, run, chance, launches=(1, 2, 3, 5))
+        self.writers = chance.choice((1, 1, 2))
+        self.plan: dict[tuple[int, int], Files] = {}
+        self.steps = 1 if stage.is_brief else chance.choice((1, 2, 3))
+
+    def launch(self, launch: Launch) -> None:
+        """See `Job`: the first time everything is pushed, then again whatever there is."""
+        for rank in range(self.writers):
+            node = self.stage.nodes[(rank + launch.number) % len(self.stage.nodes)]
+            self.spawn(launch, f"push-{launch.number}-{rank}", node, partial(self._push_all, node, launch, rank))
+
+    def _push_all(self, node: Node, launch: Launch, rank: int) -> None:
+        for step in range(1, self.steps + 1):
+            files = self.plan.get((step, rank))
+            if files is None or self.chance.random() < 0.15:
+                files = self.content(step, rank, self.writers) or {f"{rank}/model.bin": b"x"}
+                self.plan.setdefault((step, rank), files)
+            self._push(node, step, rank, files, f"/home/{self.run}-{launch.number}-{rank}-{step}")
+
+    def _push(self, node: Node, step: int, rank: int, files: Files, folder: str) -> None:
+        stage, chance = self.stage, self.chance
+        process = stage.process
+        assert process is not None
+        try:
+            durable.remove_tree(node.disk, folder)
+            durable.make_directories(node.disk, folder)
+            kept = write(node, folder, files)
+        except OSError as error:
+            stage.met("user's code", error)
+            return
+        launch_key = "together" if self.writers > 1 else None
+        slot = Slot(self.run, f"push:{self.run}" + (f":{launch_key}" if launch_key else ""), step, rank)
+        stage.shelf.note_source(slot, node.disk.find(folder))
+        save = stage.diary.begin(slot, files, process)
+        if kept is not None and chance.random() < 0.1:
+            # Whoever pushes what was changed before it was looked at pushes the changed folder.
+            last = [path for path, data in files.items() if data][-1]
+            stage.diary.begin(slot, {**files, last: b"late" + files[last][4:]}, process)
+            self._meddle_later(node, kept, chance.choice((0.001, 0.02, 0.1)))
+        for _ in range(3):
+            try:
+                report = stage.archive(node, launch_key).push(folder, self.run, step, rank=rank, writers=self.writers)
+            except ConflictError as error:
+                stage.met("push", error)
+                break
+            except CkptArchiveError as error:
+                stage.met("push", error)
+                node.clock.sleep(5.0)
+            else:
+                stage.told_archived(process, slot, report.attempt)
+                archived = stage.diary.bound.get(slot)
+                now = tree_of(node.disk.find(folder))
+                assert archived in (files, now), f"{slot} was pushed, and something else was archived"
+                break
+        stage.diary.fail(save)
+
+    def _meddle_later(self, node: Node, kept: WritableFile, delay_seconds: float) -> None:
+        """Write into the folder while it is being pushed."""
+
+        def meddle() -> None:
+            node.clock.sleep(delay_seconds)
+            try:
+                kept.write_at(b"late", 0)
+            except OSError as error:
+                self.stage.met("meddling", error)
+
+        self.stage.spawn("meddler", node, meddle)
+
+
+class Restoring(Job):
+    """Somebody who restores what is archived, whoever trains meanwhile."""
+
+    def __init__(self, stage: Stage, run: str, chance: random.Random) -> None:
+        super().__init__(stage, run, chance, launches=(1, 2, 4))
+
+    def launch(self, launch: Launch) -> None:
+        """See `Job`."""
+        node = self.chance.choice(self.stage.nodes)
+        delay = self.chance.choice((1.0, 30.0, 60.0))
+        self.spawn(launch, f"restore-{launch.number}", node, partial(self._restore, node, delay))
+
+    def _restore(self, node: Node, delay_seconds: float) -> None:
+        node.clock.sleep(delay_seconds)
+        step = self.chance.choice((None, None, 1, 2, 3))
+        try:
+            restored = self.stage.archive(node).restore(self.run, step, to="/home/somebody/restored")
+        except CkptArchiveError as error:
+            self.stage.met("restore", error)
+        else:
+            self.check_returned(node, restored)
