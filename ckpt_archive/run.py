@@ -11,13 +11,13 @@ from ckpt_archive.disk.protocol import join
 from ckpt_archive.errors import CapacityError, InvalidInputError, NotFoundError
 from ckpt_archive.local.agent_status import read_status
 from ckpt_archive.local.gaps import record_missed
-from ckpt_archive.local.launches import LiveLaunch, begin_launch, read_resume, record_resume
 from ckpt_archive.local.ring import scan
 from ckpt_archive.local.seal import Draft, SealOutcome
 from ckpt_archive.local.staging import Staging
 from ckpt_archive.machine import Machine
 from ckpt_archive.names import check_step
-from ckpt_archive.participant import RunSettings, common_key, given_key, key_of, rank_of
+from ckpt_archive.participant import RunSettings, rank_of
+from ckpt_archive.participation import Participation
 from ckpt_archive.place import Place
 from ckpt_archive.progress import Progress
 from ckpt_archive.saving import Saver
@@ -63,9 +63,7 @@ class Run:
         self._staging = Staging(machine, settings.staging, allow_network=settings.network_staging)
         self._run = self._staging.run(settings.name)
         self._saver = Saver(self._run, settings, start_agent)
-        self._live: LiveLaunch | None = None
-        self._is_new = False
-        self._key: str | None = given_key(settings, environment)
+        self._part = Participation(self._run, settings, environment, archive.url)
         self._restored: tuple[Found, bool] | None = None
 
     @property
@@ -111,17 +109,15 @@ class Run:
         }
 
         def begin() -> Draft:
-            live = self._launch()
-            self._go_on_from_restored(live)
-            # From now on the agent may speak for this launch too.
-            self._is_new = False
+            self._part.will_save()
+            self._go_on_from_restored()
             return self._saver.open_draft(writer)
 
         def seal(draft: Draft) -> SealOutcome:
-            return self._saver.seal(self._launch(), draft, number, writer, plain, facts)
+            return self._saver.seal(self._part.launch(), draft, number, writer, plain, facts)
 
         def missed(reason: str) -> None:
-            record_missed(self._run, self._launch().ordinal, number, writer, reason)
+            record_missed(self._run, self._part.launch().ordinal, number, writer, reason)
 
         return Checkpoint(
             number,
@@ -250,8 +246,7 @@ class Run:
                 f"step {found.restored.step} of {self.name} is on this node alone, and of another archive",
                 hint="Choose a checkpoint of this archive.",
             )
-        self.finish()
-        self._live = self._begin(self._machine.nonce())
+        self._part.begin_anew()
         self._resumer(delivery, fallback=False).record(connection, place, point, explicit=True)
         _log.warning("run %s goes back to step %d, as a new attempt", self.name, found.restored.step)
         return found.restored
@@ -282,18 +277,16 @@ class Run:
         """
         if timeout_seconds is not None:
             self.flush(timeout_seconds=timeout_seconds)
-        if self._live is not None:
-            self._live.release()
-            self._live = None
+        self._part.leave()
 
     def _find(self, step: int | str, attempt: int | None) -> Place:
         return self._archive.find(self.name, step, attempt=attempt)
 
     def _latest(self, delivery: "Delivery", *, fallback: bool) -> "Restored | None":
-        if self._live is not None:
+        if self._part.live is not None:
             from ckpt_archive.restore.local_view import ring_points
 
-            own = [point for point in ring_points(self._run) if point.launch == self._live.ordinal]
+            own = [point for point in ring_points(self._run) if point.launch == self._part.live.ordinal]
             if own:
                 return delivery.from_point(own[-1])
         resumer = self._resumer(delivery, fallback=fallback)
@@ -301,61 +294,21 @@ class Run:
             return resumer.resume()
         return resumer.resume_recorded(rank_of(self._settings, self._environment))
 
-    def _launch(self) -> LiveLaunch:
-        """This process's part in the launch, begun when it is first needed."""
-        if self._live is None:
-            self._live = self._begin(self._launch_key())
-        return self._live
-
-    def _begin(self, key: str) -> LiveLaunch:
-        settings = self._settings
-        self._run.prepare()
-        live = begin_launch(
-            self._run,
-            launch_key=key,
-            archive_url=self._archive.url,
-            writers=settings.writers,
-            keep_local=settings.keep_local,
-            labels=settings.labels,
-            sources=[dict(item) for item in settings.sources],
-            every=settings.every(),
-            quota_bytes=settings.quota_bytes,
-        )
-        self._is_new = live.is_new
-        _log.info(
-            "run %s: local launch %d, %d writers, keeps %d in %s, archives to %s",
-            self.name, live.ordinal, settings.writers, settings.keep_local, self._run.folder, self._archive.url,
-        )  # fmt: skip
-        return live
-
-    def _launch_key(self) -> str:
-        if self._key is not None:
-            return self._key
-        if self._settings.writers == 1:
-            # Two processes are two launches, also where a job script starts them in a loop within one job.
-            return key_of(self._environment, self._machine.nonce())
-        return common_key(self._settings, self._environment)
-
     def _begin_together(self, agree: "Agree") -> None:
-        """What a launcher sets need not be new with every launch; what rank 0 draws is."""
+        """Under a key that rank 0 draws."""
         from ckpt_archive.restore.exchange import agreed, together
 
         writers = self._settings.writers
-        nonces = agreed(together(agree, writers, self._machine.nonce))
-        if self._key is None:
-            self._key = key_of(self._environment, nonces[0])
-        agreed(together(agree, writers, lambda: self._launch().ordinal))
+        self._part.agree_on_key(agreed(together(agree, writers, self._machine.nonce))[0])
+        agreed(together(agree, writers, lambda: self._part.launch().ordinal))
 
-    def _go_on_from_restored(self, live: LiveLaunch) -> None:
+    def _go_on_from_restored(self) -> None:
         """A launch that saves without having resumed went on from what it restored."""
         if self._restored is None:
             return
         found, explicit = self._restored
-        saved = any(share.launch == live.ordinal for share in scan(self._run))
-        if not saved and read_resume(self._run, live.ordinal) is None:
-            ring = None if found.point is None else (found.point.launch, found.point.step)
-            source = "archive" if ring is None else "ring"
-            record_resume(self._run, live.ordinal, found.place, explicit, source, ring)
+        ring = None if found.point is None else (found.point.launch, found.point.step)
+        self._part.went_on_from(found.place, ring, explicit=explicit)
         # Only now: what could not be written down must not be forgotten either.
         self._restored = None
 
@@ -377,8 +330,8 @@ class Run:
 
         return Resumer(
             run=self._run,
-            launch=self._launch().launch,
-            is_new=self._is_new,
+            launch=self._part.launch().launch,
+            is_new=self._part.is_new,
             connect=self._archive.quick_connection,
             delivery=delivery,
             fallback=fallback,

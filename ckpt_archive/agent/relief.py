@@ -43,14 +43,21 @@ def relieve(
         return
     shares = scan(run)
     expected_bytes = _expected_bytes(shares)
-    for group in _thinnable(run, shares, newest.keep_local, under_way):
-        try:
-            check_room(run.staging, expected_bytes, newest.quota_bytes)
-        except CapacityError as error:
-            _give_up_group(shares, group, error)
-            evict(run, newest.keep_local)
-        else:
+    left: list[Group] | None = None
+    while (shortage := _shortage(run, expected_bytes, newest.quota_bytes)) is not None:
+        left = _thinnable(run, shares, newest.keep_local, under_way) if left is None else left
+        if not left:
             return
+        _give_up_group(shares, left.pop(0), shortage)
+        evict(run, newest.keep_local)
+
+
+def _shortage(run: RunStaging, expected_bytes: int, quota_bytes: int | None) -> CapacityError | None:
+    try:
+        check_room(run.staging, expected_bytes, quota_bytes)
+    except CapacityError as error:
+        return error
+    return None
 
 
 def _expected_bytes(shares: Sequence[SealedShare]) -> int:

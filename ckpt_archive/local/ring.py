@@ -11,7 +11,7 @@ from ckpt_archive.errors import CkptArchiveError
 from ckpt_archive.local import scanning
 from ckpt_archive.local.faults import converting
 from ckpt_archive.local.kept import SealedShare, open_sealed, still_same
-from ckpt_archive.local.launches import load_launches, read_attempt, read_resume
+from ckpt_archive.local.launches import LocalAttempt, load_launches, read_attempt, read_resume
 from ckpt_archive.local.order import Group, complete_groups, evictable, thin
 from ckpt_archive.local.scanning import saves_count, scan
 from ckpt_archive.local.share_facts import Archived, Gap
@@ -76,7 +76,7 @@ def protected_groups(run: RunStaging, shares: Sequence[SealedShare], keep_local:
     """
     complete = {launch for launch, _ in complete_groups(shares, keep_local)}
     launches = load_launches(run)
-    attempts = {launch.ordinal: read_attempt(run, launch.ordinal) for launch in launches}
+    attempts: dict[int, LocalAttempt | None] | None = None
     protected: set[Group] = set()
     for launch in reversed(launches):
         if launch.ordinal in complete:
@@ -92,6 +92,8 @@ def protected_groups(run: RunStaging, shares: Sequence[SealedShare], keep_local:
             protected.add(resume.from_ring)
         if resume.resume_from is not None:
             place = resume.resume_from
+            if attempts is None:
+                attempts = {item.ordinal: read_attempt(run, item.ordinal) for item in launches}
             protected |= {
                 (ordinal, place.step)
                 for ordinal, attempt in attempts.items()

@@ -79,6 +79,9 @@ def _unnumbered_origin(
 def _number(connection: Connection, run: RunStaging, launch: LocalLaunch) -> int:
     """Number a launch whose origin has its number."""
     elsewhere = read_attempt(run, launch.ordinal)
+    if elsewhere is not None and elsewhere.archive_id == connection.archive_id:
+        # Another process has numbered it just now.
+        return elsewhere.attempt
     resume = read_resume(run, launch.ordinal)
     origin = None if resume is None else _origin(connection, run, resume, moved=elsewhere is not None)
 

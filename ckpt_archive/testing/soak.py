@@ -83,7 +83,7 @@ def perform(task: Task) -> Findings:
 def _points(seed: int, options: Options, crash: Crash) -> Iterator[CrashPoint]:
     with World(seed, options, trace=True) as world:
         brief_life(world)
-    yield from crash_points(world.trace or (), crash)
+    yield from crash_points(world.trace or (), crash, until_io=world.calm_after_io)
 
 
 def _try(found: Findings, what: Life, seed: int, options: Options, again: str) -> None:

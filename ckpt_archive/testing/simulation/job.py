@@ -56,7 +56,7 @@ class Job:
         self.stage = stage
         self.run = run
         self.chance = chance
-        self.left = min(chance.choice(launches), 2 if stage.is_brief else 9)
+        self.left = min(chance.choice(launches), stage.most_launches)
         self.begun = 0
         self.current: Launch | None = None
 
@@ -93,6 +93,10 @@ class Job:
     def spawn(self, launch: Launch, name: str, node: Node, main: Main) -> None:
         """Start one of its processes."""
         launch.processes.append(self.stage.spawn(name, node, main))
+
+    def pauses(self, usual: tuple[float, ...]) -> tuple[float, ...]:
+        """How long somebody may wait, in seconds; where little is to happen, just long enough for a pass of an agent."""
+        return (0.0, 3.0) if self.stage.is_brief else usual
 
     def content(self, step: int, rank: int, writers: int) -> Files:
         """Files that nobody has written before: some packed together, one in several parts, one empty, one common to all."""

@@ -44,6 +44,10 @@ def life(world: World) -> None:
         _Life(world, chance, nodes, room).play()
 
 
+BRIEF = (0, 1, 2, 4, 6, 8, 19, 20, 22, 24, 27, 30, 36, 37, 38, 43, 49, 52, 53, 56)
+"""Seeds whose brief lives can be broken off everywhere in seconds: trainers, teams and pushes on one node or two."""
+
+
 def brief_options_of(seed: int) -> Options:
     """What goes wrong in the brief life of a seed before it is broken off: nothing; but stores and schedules differ."""
     return Options(
@@ -64,7 +68,7 @@ class _Life(Stage):
         super().__init__(world, nodes, room_bytes, is_brief=is_brief)
         self._chance = chance
         self._agents: dict[Process, Node] = {}
-        self._restarts = 12
+        self._restarts = 3 if is_brief else 12
         kinds = chance.choices(
             (Training, Team, Pushing), weights=(5, 3, 2), k=1 if is_brief else chance.choice((1, 1, 2))
         )
@@ -90,7 +94,7 @@ class _Life(Stage):
         node = self._agents.pop(process, None)
         if node is not None and self._restarts and not self.is_closing:
             self._restarts -= 1
-            self._start_agent(node, self._chance.choice((1.0, 10.0, 100.0)))
+            self._start_agent(node, 1.0 if self.is_brief else self._chance.choice((1.0, 10.0, 100.0)))
         for job in self._jobs:
             job.ended(process)
 

@@ -112,8 +112,8 @@ class SimLock:
                     raise StuckError(f"{self._path} is locked, and nobody else runs who could unlock it")
                 inode.waiting.append(fiber)
                 self._locks.disk.world.suspend()
-            # Whoever finds another file under the name has met somebody who removed the lock file.
-            if self._locks.disk.find(self._path) is not inode:
+            # Whoever finds another file under the name, or none, has met somebody who removed the lock file.
+            if not self._locks.names(self._path, inode):
                 self.release()
 
     def __exit__(self, *exception: object) -> None:
@@ -168,6 +168,13 @@ class Locks:
             folder.give(name, inode, self.disk.clock.now_ns())
         self.disk.world.done("disk.lock", path)
         return regular(inode, path)
+
+    def names(self, path: str, inode: Inode) -> bool:
+        """Whether that is still its name."""
+        try:
+            return self.disk.find(path) is inode
+        except FileNotFoundError:
+            return False
 
     def release(self, process: Process | None) -> None:
         """A process has died: its locks are free. None: all are."""

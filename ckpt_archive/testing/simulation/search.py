@@ -68,19 +68,22 @@ def every_crash_point(life: Life, seed: int, options: Options, what: Crash = Cra
     tally = Tally()
     tally.add(first)
     earlier = max((crash.io for crash in options.crashes), default=0)
-    for point in crash_points(first.trace or (), what, after_io=earlier):
+    for point in crash_points(first.trace or (), what, after_io=earlier, until_io=first.calm_after_io):
         crashes = (*options.crashes, point)
         tally.add(_run_or_tell(life, seed, replace(options, crashes=crashes)))
     return tally
 
 
-def crash_points(trace: Iterable[Step], what: Crash = Crash.PROCESS, *, after_io: int = 0) -> Iterator[CrashPoint]:
+def crash_points(
+    trace: Iterable[Step], what: Crash = Crash.PROCESS, *, after_io: int = 0, until_io: int | None = None
+) -> Iterator[CrashPoint]:
     """All places where the life of a trace could be broken off.
 
-    After a call without effect is the same as before the next one, so that is left out.
+    After a call without effect is the same as before the next one, so that is left out; so is what comes once the world has
+    been told to be calm.
     """
     for step in trace:
-        if step.kind in CANDIDATES and step.io > after_io:
+        if step.kind in CANDIDATES and step.io > after_io and (until_io is None or step.io <= until_io):
             yield CrashPoint(step.io, When.BEFORE, what)
             if step.kind in EFFECTS:
                 yield CrashPoint(step.io, When.AFTER, what)

@@ -57,6 +57,7 @@ class Stage(Watcher):
     Attributes:
         world: As given.
         is_brief: As given.
+        most_launches: The most that a job may have.
         nodes: Their machines.
         store: The one store.
         diary: What was saved.
@@ -72,6 +73,7 @@ class Stage(Watcher):
     def __init__(self, world: World, nodes: int, room_bytes: int | None, *, is_brief: bool = False) -> None:
         self.world = world
         self.is_brief = is_brief
+        self.most_launches = 1 + world.seed % 2 if is_brief else 9
         size = 1 << 40 if room_bytes is None else RESERVED_BYTES + room_bytes
         self.nodes = [Node(world, f"node-{number}", disk_bytes=size) for number in range(nodes)]
         self.store = SimStore(world, url=URL, spared=SPARED, text=TEXT)
@@ -91,6 +93,8 @@ class Stage(Watcher):
             part_size_bytes=64, pack_below_bytes=40, parts_in_flight=3, buffer_size_bytes=64
         )
         self.agent_settings = AgentSettings(transfer=self.transfer, poll_seconds=20.0, recheck_seconds=30.0)
+        if is_brief:
+            self.agent_settings = quick(self.agent_settings)
         self._connections = 0
         world.watch(self)
         create_archive(self.store, world.nonce(), self.nodes[0].clock.now())
@@ -220,4 +224,4 @@ class Stage(Watcher):
 
 def quick(settings: AgentSettings) -> AgentSettings:
     """The same settings for an agent of which nobody wants to wait."""
-    return replace(settings, poll_seconds=1.0, recheck_seconds=2.0)
+    return replace(settings, poll_seconds=2.0, recheck_seconds=2.0)

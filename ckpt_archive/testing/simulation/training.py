@@ -36,7 +36,7 @@ class Training(Job):
         node = self.home
         if self.moves and self.chance.random() < 0.5:
             node = self.chance.choice(self.stage.nodes)
-        delay = self.chance.choice((0.0, 5.0, 60.0)) if self.begun > 1 else 0.0
+        delay = self.chance.choice(self.pauses((0.0, 5.0, 60.0))) if self.begun > 1 else 0.0
         self.spawn(launch, f"trainer-{launch.number}", node, partial(self._train, node, launch, delay))
 
     def _train(self, node: Node, launch: Launch, delay_seconds: float) -> None:
@@ -60,13 +60,13 @@ class Training(Job):
             memory.gave_up(launch.number)
             return
         step = 0 if restored is None else restored.step
-        for _ in range(chance.choice((1, 2) if stage.is_brief else (1, 2, 3, 5))):
+        for _ in range(chance.choice((1, 1, 2) if stage.is_brief else (1, 2, 3, 5))):
             if chance.random() < 0.85:
                 step += 1
             for _ in range(2 if chance.random() < 0.15 else 1):
                 if self._save(node, run, launch, Slot(self.run, key, step, 0)):
                     self._note_choice(launch, key)
-            node.clock.sleep(chance.choice((0.0, 1.0, 10.0, 60.0)))
+            node.clock.sleep(chance.choice(self.pauses((0.0, 1.0, 10.0, 60.0))))
             if chance.random() < 0.1:
                 self._look(node, run)
         run.finish()
@@ -92,7 +92,7 @@ class Training(Job):
         if steps and way < 0.15:
             restored = run.rollback(chance.choice(steps))
             self.choices[launch.number] = restored.attempt, restored.step
-            key = run._launch().launch.launch_key  # noqa: SLF001 - it has made a new one
+            key = run._part.launch().launch.launch_key  # noqa: SLF001 - it has made a new one
             self.check_returned(node, restored)
             memory.chose(launch.number, tree_of(node.disk.find(restored.path)))
             self._note_choice(launch, key)
@@ -203,7 +203,7 @@ class Team(Job):
             return
         alive = [other for other in current.processes if other.alive]
         if alive and process.state is State.KILLED and not self.stage.is_closing:
-            delay = self.chance.choice((0.0, 1.0, 60.0))
+            delay = self.chance.choice(self.pauses((0.0, 1.0, 60.0)))
             self.stage.world.later(delay, lambda: self._kill(alive))
         super().ended(process)
 
@@ -239,7 +239,7 @@ class Team(Job):
             step += 1
             slot = Slot(self.run, key, step, rank)
             self.save(node, run, slot, self.content(step, rank, self.writers))
-            node.clock.sleep(chance.choice((0.0, 1.0, 30.0)))
+            node.clock.sleep(chance.choice(self.pauses((0.0, 1.0, 30.0))))
         run.finish()
 
     def _check_resumed(self, node: Node, launch: Launch, restored: Restored | None) -> None:

@@ -57,6 +57,7 @@ class World(Scheduler):
         trace: The steps so far, if they are kept.
         faults_seen: How often each fault happened to each kind of call.
         is_calm: Whether nothing can go wrong any more: troubles under way are over then too.
+        calm_after_io: The last I/O before that; None before it.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class World(Scheduler):
         self.trace: list[Step] | None = [] if trace else None
         self.faults_seen: Counter[tuple[str, Fault]] = Counter()
         self.is_calm = False
+        self.calm_after_io: int | None = None
         self._max_ios = max_ios
         self._injections: list[Injection] = []
         self._crashes = list(options.crashes)
@@ -177,6 +179,7 @@ class World(Scheduler):
     def calm(self) -> None:
         """From now on nothing goes wrong any more; processes are still switched. Then what should converge must."""
         self.is_calm = True
+        self.calm_after_io = self.ios
         self._set_chances(Options(switch_chance=self.options.switch_chance))
         self._injections.clear()
         self._crashes.clear()

@@ -1,0 +1,307 @@
+"""What the lives have found in the product, each told again on purpose: one sentence, one short life."""
+
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+
+from ckpt_archive.commit.launch import LaunchRequest, Resumption, open_launch
+from ckpt_archive.commit.launch_record import Launch
+from ckpt_archive.errors import CkptArchiveError, IntegrityError, NotFoundError, UnavailableError
+from ckpt_archive.local.launches import begin_launch, find_launch, has_ended, load_launches
+from ckpt_archive.local.ring import scan
+from ckpt_archive.local.staging import RunStaging, Staging
+from ckpt_archive.patience import Patience
+from ckpt_archive.promotion import Every
+from ckpt_archive.run import Run
+from ckpt_archive.testing.simulation.faults import Crash, Fault, Options
+from ckpt_archive.testing.simulation.node import Node
+from ckpt_archive.testing.simulation.search import every_crash_point
+from ckpt_archive.testing.simulation.shelf import STAGING
+from ckpt_archive.testing.simulation.stage import Stage
+from ckpt_archive.testing.simulation.world import World
+
+
+class Site(Stage):
+    """A site of one node; these tests judge for themselves."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world, 1, None)
+
+    def stored(self, key: str, data: bytes) -> None:
+        """Nobody looks."""
+
+    def after_io(self, kind: str, detail: str) -> None:
+        """Nobody looks."""
+
+
+Act = Callable[[Site, Node], None]
+
+
+def play(*acts: Act) -> Site:
+    """A site on which these things are done, one after the other, each by a process of its own."""
+    with World(0, Options(), trace=True) as world:
+        site = Site(world)
+        for act in acts:
+            site.spawn("act", site.nodes[0], partial(act, site, site.nodes[0]))
+            world.run()
+    return site
+
+
+def run_of(site: Site, node: Node, **said: object) -> Run:
+    """A run as a trainer opens it."""
+    return site.archive(node).run(
+        "r", staging=STAGING, promote=Every(1), agent="external", on_error="raise", **said  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+def staging_of(node: Node) -> RunStaging:
+    return Staging(node.machine(), STAGING).run("r")
+
+
+def save(node: Node, run: Run, step: int, data: bytes = b"x" * 150) -> None:
+    with run.checkpoint(step=step) as checkpoint, node.disk.create(f"{checkpoint.path}/model.bin") as file:
+        file.write_at(data, 0)
+    assert checkpoint.staged
+
+
+def pass_of_agent(site: Site, node: Node) -> None:
+    site.agent(node).step()
+
+
+def launches_of(site: Site) -> list[Launch]:
+    return [
+        Launch.decode(site.store.bucket.get(key).data, key)
+        for key in reversed(site.store.bucket.keys("runs/r/attempts"))
+    ]
+
+
+# --- an agent among broken things ------------------------------------------------------------------------------------------
+
+
+def test_a_run_whose_preparing_broke_off_does_not_stop_the_agent() -> None:
+    def life(world: World) -> None:
+        site = Site(world)
+        (node,) = site.nodes
+        site.spawn("trainer", node, staging_of(node).prepare)
+        world.run()
+        world.calm()
+        site.spawn("agent", node, lambda: pass_of_agent(site, node))
+        world.run()
+
+    for what in Crash:
+        every_crash_point(life, 1, Options(), what)
+
+
+@pytest.mark.parametrize("kind", ["disk.lock", "disk.make_directory", "disk.sync_directory"])
+def test_an_agent_that_can_not_begin_says_why(kind: str) -> None:
+    def act(site: Site, node: Node) -> None:
+        site.world.inject(kind, Fault.TOO_MANY_FILES if kind == "disk.lock" else Fault.WRITE_ERROR)
+        site.run_agent(node, 0.0)
+
+    ((_, error),) = play(act).errors
+    assert error == "UnavailableError"
+
+
+@pytest.mark.parametrize("kind", ["disk.stat", "disk.open", "disk.read", "disk.list"])
+def test_a_disk_that_does_not_answer_ends_no_agent(kind: str) -> None:
+    """Whatever it was just doing: hashing, sending, or looking whether a file is still the one that was sealed."""
+
+    def saves(site: Site, node: Node) -> None:
+        save(node, run_of(site, node), 1)
+
+    for skip in range(0, 120, 3):
+
+        def works(site: Site, node: Node, skip: int = skip) -> None:
+            site.world.inject(kind, Fault.READ_ERROR, skip=skip)
+            agent = site.agent(node)
+            for _ in range(3):
+                try:
+                    agent.step()
+                except UnavailableError:
+                    site.world.note(None, "the staging directory itself could not be read")
+                node.clock.sleep(60.0)
+
+        assert len(play(saves, works).store.bucket.keys("manifests/")) == 1
+
+
+# --- launches --------------------------------------------------------------------------------------------------------------
+
+
+def begin(run: RunStaging, key: str, writers: int = 2) -> object:
+    return begin_launch(run, launch_key=key, archive_url="", writers=writers)
+
+
+def test_a_rank_that_can_not_read_the_record_just_now_does_not_begin_a_second_launch() -> None:
+    def act(site: Site, node: Node) -> None:
+        run = staging_of(node)
+        run.prepare()
+        held = begin(run, "key")
+        site.world.inject("disk.read", Fault.READ_ERROR)
+        with pytest.raises(UnavailableError):
+            begin(run, "key")
+        assert held is not None
+        assert len(load_launches(run)) == 1
+
+    play(act)
+
+
+def test_a_record_that_can_not_be_read_back_just_now_is_still_ours() -> None:
+    def act(site: Site, node: Node) -> None:
+        run = staging_of(node)
+        run.prepare()
+        site.world.inject("disk.read", Fault.READ_ERROR)
+        held = begin(run, "key")
+        names = [entry.name for entry in node.disk.list(run.launches)]
+        assert names == ["00000000.json", "00000000.lock"]
+        assert held is not None
+
+    play(act)
+
+
+def test_whoever_joins_a_launch_makes_its_record_durable() -> None:
+    def first(site: Site, node: Node) -> None:
+        run = staging_of(node)
+        run.prepare()
+        site.world.inject("disk.sync_directory", Fault.WRITE_ERROR)
+        with pytest.raises(CkptArchiveError):
+            begin(run, "key")
+
+    def second(site: Site, node: Node) -> None:
+        begin(staging_of(node), "key")
+
+    site = play(first, second)
+    for _ in range(20):
+        site.nodes[0].disk.power_loss(site.world.chance)
+    assert find_launch(staging_of(site.nodes[0]), "key") is not None
+
+
+def test_the_ordinal_of_a_launch_whose_record_was_set_aside_is_not_given_again() -> None:
+    def act(_: Site, node: Node) -> None:
+        run = staging_of(node)
+        run.prepare()
+        zombie = begin(run, "zombie")
+        node.disk.find(run.launch_file(0, ".json")).flip(7)
+        assert load_launches(run) == []
+        begin(run, "next")
+        assert [launch.ordinal for launch in load_launches(run)] == [1]
+        assert not has_ended(run, 0)
+        assert zombie is not None
+
+    play(act)
+
+
+def test_a_launch_that_spoke_before_it_resumed_does_not_get_a_second_number() -> None:
+    """The agent numbers a launch that has saved; if its only save is gone again, resuming must find that number."""
+
+    def act(site: Site, node: Node) -> None:
+        run = run_of(site, node, launch_key="mine")
+        save(node, run, 1)
+        pass_of_agent(site, node)
+        other = site.connect(node, Patience.LONG).store
+        request = LaunchRequest(site.archive(node).id, "r", "other", 1, node.clock.now())
+        open_launch(other, request, lambda _: Resumption(None, explicit=False))
+        (share,) = scan(staging_of(node))
+        node.disk.rename(share.folder, f"{STAGING}/r/trash/{node.machine().nonce()}")
+        run.restore("latest")
+
+    assert [launch.launch_key for launch in launches_of(play(act))] == ["mine", "other"]
+
+
+def test_a_launch_is_not_late_because_the_clock_of_its_node_is_slow() -> None:
+    """Else what it has saved would never be resumed from, although nothing else has happened."""
+
+    def first(site: Site, node: Node) -> None:
+        run = run_of(site, node)
+        run.resume()
+        save(node, run, 1)
+
+    def second(site: Site, node: Node) -> None:
+        node.clock.skew_us = -3_600_000_000
+        site.store.trouble(Fault.OUTAGE, 60.0)
+        run = run_of(site, node)
+        assert run.resume() is not None
+        save(node, run, 2)
+        node.clock.sleep(600.0)
+
+    def third(site: Site, node: Node) -> None:
+        restored = run_of(site, node).resume()
+        assert restored is not None
+        assert restored.step == 2
+
+    assert [launch.late for launch in launches_of(play(first, second, third))] == [False, False, False]
+
+
+# --- resuming --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["disk.stat", "disk.open", "disk.read", "disk.list"])
+def test_the_newest_share_is_not_passed_over_because_it_can_not_be_read_just_now(kind: str) -> None:
+    def saves(site: Site, node: Node) -> None:
+        run = run_of(site, node, keep_local=3)
+        save(node, run, 1)
+        save(node, run, 2)
+
+    def resumes(site: Site, node: Node) -> None:
+        site.store.trouble(Fault.OUTAGE, 600.0)
+        run = run_of(site, node)
+        try:
+            restored = run.resume()
+        except (UnavailableError, IntegrityError, NotFoundError):
+            return
+        assert restored is not None
+        assert restored.step == 2
+
+    for skip in range(40):
+
+        def fails(site: Site, _: Node, skip: int = skip) -> None:
+            site.world.inject(kind, Fault.READ_ERROR, skip=skip)
+
+        play(saves, fails, resumes)
+
+
+def test_a_step_that_was_restored_is_gone_on_from_although_it_could_not_be_written_down_at_first() -> None:
+    def first(site: Site, node: Node) -> None:
+        run = run_of(site, node)
+        for step in (1, 2):
+            save(node, run, step)
+        pass_of_agent(site, node)
+
+    def second(site: Site, node: Node) -> None:
+        run = run_of(site, node)
+        run.restore(1)
+        site.world.inject("disk.create", Fault.NO_ROOM)
+        with pytest.raises(CkptArchiveError):
+            save(node, run, 2)
+        save(node, run, 2)
+        pass_of_agent(site, node)
+
+    newest = launches_of(play(first, second))[-1]
+    assert newest.explicit
+    assert newest.resume_from is not None
+    assert newest.resume_from.step == 1
+
+
+# --- stores that do not look -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("folder", ["receipts/", "manifests/"])
+def test_a_record_that_comes_wrong_into_a_store_that_does_not_look_is_noticed(folder: str) -> None:
+    class FlipsOne(Site):
+        def stored(self, key: str, data: bytes) -> None:
+            if key.startswith(folder):
+                self.store.bucket.flip(key, 7)
+
+    with World(0, Options(checksums_enforced=False)) as world:
+        site = FlipsOne(world)
+        (node,) = site.nodes
+
+        def push() -> None:
+            node.disk.make_directory("/pushed")
+            with node.disk.create("/pushed/a") as file:
+                file.write_at(b"a" * 10, 0)
+            with pytest.raises(IntegrityError):
+                site.archive(node).push("/pushed", "r", 1)
+
+        site.spawn("push", node, push)
+        world.run()
