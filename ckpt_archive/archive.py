@@ -161,10 +161,10 @@ class Archive:
             promote: Which ones go to the archive; every fifth by default.
             labels: Texts recorded with every checkpoint.
             sources: What it is trained on: URIs, or mappings with at least ``uri``.
-            rank: Which writer this process is; needed where the environment says it is not rank 0.
+            rank: Which writer this process is; by default what the launcher says, or 0 if there is one writer.
             writers: How many processes write a share of each checkpoint.
             launch_key: The same text for all writers of one launch and for no other; by default ``CKPT_ARCHIVE_LAUNCH_KEY``,
-                else made of what Slurm, torchrun or Kubernetes set.
+                else made by ``resume(agree=…)``, else of what Slurm or torchrun set.
             quota_bytes: The most the staging folder may hold; None for what the disk has.
             on_error: "log": an error of the archive never reaches the training loop, the checkpoint says ``staged = False``;
                 "raise": it does.

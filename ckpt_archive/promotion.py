@@ -1,7 +1,7 @@
 """Which checkpoints go to the archive: a pure function of the step, or of the persisted number of saves of one writer.
 
-Where there are many writers the rule must see nothing but the step: a writer that misses one save would otherwise promote other
-steps than its peers for ever, and no checkpoint would ever be complete.
+Where there are many writers the rule must see nothing but the step: a writer that misses one save would otherwise promote
+other steps than its peers for ever, and no checkpoint would ever be complete.
 """
 
 from collections.abc import Mapping
@@ -17,8 +17,8 @@ class Every:
 
     Args:
         count: 1 promotes all of them.
-        save_every_steps: The trainer's save interval in steps. With it the rule is ``step // save_every_steps % count == 0``,
-            the same on every writer; without it saves are counted, which one writer alone may do.
+        save_every_steps: The trainer's save interval in steps. With it the rule is ``step // save_every_steps % count ==
+            0``, the same on every writer; without it saves are counted, which one writer alone may do.
 
     Raises:
         InvalidInputError: If a number is not a positive integer.

@@ -23,9 +23,7 @@ def ring_points(run: RunStaging, archive_id: str | None = None, *, strict: bool 
     return _points(run, reversed(complete_groups(shares, keep_local=len(shares) + 1)), archive_id, strict=strict)
 
 
-def rank_points(
-    run: RunStaging, rank: int, archive_id: str | None = None, *, strict: bool = False
-) -> list[LocalPoint]:
+def rank_points(run: RunStaging, rank: int, archive_id: str | None = None, *, strict: bool = False) -> list[LocalPoint]:
     """Checkpoints of which this node has the share of one writer, oldest first; whether it has them all is not asked."""
     groups = [(share.launch, share.step) for share in scan(run, strict=strict) if share.rank == rank]
     return _points(run, groups, archive_id, strict=strict)

@@ -289,9 +289,7 @@ class Resumer:
     def _offer(self, rank: int) -> Offer:
         asked = self._ask() if rank == 0 else None
         keys = {launch.ordinal: launch.launch_key for launch in load_launches(self.run)}
-        points = rank_points(
-            self.run, rank, None if asked is None else asked[0].archive_id, strict=not self.fallback
-        )
+        points = rank_points(self.run, rank, None if asked is None else asked[0].archive_id, strict=not self.fallback)
         offered = tuple(OfferedPoint(keys[point.launch], point) for point in points if point.launch in keys)
         past = tuple(past_launches(self.run, self.launch.ordinal))
         return Offer(offered, past, None if asked is None else asked[1])

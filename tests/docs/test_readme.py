@@ -44,7 +44,9 @@ def test_every_command_of_the_readme_does_what_it_shows(tmp_path: Path) -> None:
     shell = Shell(tmp_path)
     for command in commands():
         shown = shell.run(command.line)
-        assert [general(line, tmp_path) for line in shown] == [general(line, tmp_path) for line in command.output], shown
+        assert [general(line, tmp_path) for line in shown] == [general(line, tmp_path) for line in command.output], (
+            shown
+        )
 
 
 def test_make_targets_that_the_readme_names_exist() -> None:
