@@ -165,7 +165,7 @@ class Archive:
             writers: How many processes write a share of each checkpoint.
             launch_key: The same text for all writers of one launch and for no other; by default ``CKPT_ARCHIVE_LAUNCH_KEY``,
                 else made by ``resume(agree=…)``, else of what Slurm or torchrun set.
-            quota_bytes: The most the staging folder may hold; None for what the disk has.
+            quota_bytes: The most the staging folder may hold, 64 MiB for records among it; None for what the disk has.
             on_error: "log": an error of the archive never reaches the training loop, the checkpoint says ``staged = False``;
                 "raise": it does.
             agent: "auto" starts the node's uploader when there is something for it; "external" leaves that to you.

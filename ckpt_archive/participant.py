@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ckpt_archive.errors import InvalidInputError
+from ckpt_archive.local.capacity import RESERVED_BYTES
+from ckpt_archive.local.order import least_kept
 from ckpt_archive.names import check_rank, check_run_name
 from ckpt_archive.promotion import Every
 from ckpt_archive.settings import LAUNCH_KEY, Environment
@@ -46,7 +48,12 @@ class RunSettings:
         ):
             if chosen not in allowed:
                 raise InvalidInputError(f"{name} = {chosen!r} is not allowed", hint=f"Use {' or '.join(allowed)}.")
-        if self.writers > 1 and self.keep_local < 2:
+        if self.quota_bytes is not None and self.quota_bytes <= RESERVED_BYTES:
+            raise InvalidInputError(
+                f"quota_bytes = {self.quota_bytes} leaves no room for a checkpoint",
+                hint=f"{RESERVED_BYTES} bytes of it are kept for records: add the size of two checkpoints or more.",
+            )
+        if self.writers > 1 and self.keep_local < least_kept(self.writers):
             raise InvalidInputError(
                 f"keep_local = 1 is not allowed with {self.writers} writers",
                 hint="Use 2 or more: where one node dies before its newest save, all need the one before.",

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from ckpt_archive.checkpoint import Checkpoint, plain_metrics
-from ckpt_archive.disk.protocol import join
 from ckpt_archive.errors import CapacityError, InvalidInputError, NotFoundError
 from ckpt_archive.local.agent_status import read_status
 from ckpt_archive.local.gaps import record_missed
@@ -35,6 +34,9 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _POLL_SECONDS = 0.1
+
+# Shown where there is no folder to write into: below what is no directory, so that nobody can make it and fill a full disk.
+_NO_FOLDER = "/dev/null/checkpoint-not-saved-see-the-log"
 
 
 class Run:
@@ -124,7 +126,7 @@ class Run:
             begin,
             seal,
             missed,
-            join(self._run.tmp, "no-room"),
+            _NO_FOLDER,
             raises=settings.on_error == "raise",
             awaited=settings.writers > 1,
         )
@@ -167,10 +169,20 @@ class Run:
             rank = rank_of(self._settings, self._environment)
             self._begin_together(agree)
             restored = self._resumer(delivery, fallback=fallback).resume_agreed(agree, rank)
-        where = (
-            "from nothing" if restored is None else f"from step {restored.step} ({restored.source}, {restored.path})"
-        )
-        _log.info("run %s goes on %s", self.name, where)
+        if restored is None:
+            _log.info("run %s goes on from nothing", self.name)
+        else:
+            proof = (
+                "every byte verified" if restored.verified else "too young for digests: sizes and times are as sealed"
+            )
+            _log.info(
+                "run %s goes on from step %d (%s, %s; %s)",
+                self.name,
+                restored.step,
+                restored.source,
+                restored.path,
+                proof,
+            )
         return restored
 
     def restore(
@@ -251,33 +263,47 @@ class Run:
         _log.warning("run %s goes back to step %d, as a new attempt", self.name, found.restored.step)
         return found.restored
 
-    def flush(self, *, timeout_seconds: float = 120.0) -> None:
-        """Wait until everything promoted on this node is archived or given up.
+    def flush(self, *, timeout_seconds: float = 120.0) -> bool:
+        """Wait until everything promoted on this node is archived or given up; whether it is.
+
+        What is not stays safe in the staging directory, and the next agent goes on with it.
 
         Raises:
-            CapacityError: If that takes longer.
+            CapacityError: If that takes longer, and the run was opened with ``on_error="raise"``.
         """
         ends_at = self._machine.clock.monotonic() + timeout_seconds
         while waiting := [share for share in scan(self._run) if share.is_pinned]:
             self._saver.ensure_agent()
             if self._machine.clock.monotonic() >= ends_at:
-                status = read_status(self._staging)
-                why = f": {status.troubles[0]}" if status is not None and status.troubles else ""
-                raise CapacityError(
-                    f"{len(waiting)} promoted checkpoints of {self.name} are not archived after {timeout_seconds:g} s{why}",
-                    hint=f"They are safe in {self._staging.root}: ckpt-archive drain --staging {self._staging.root}",
-                )
+                error = self._not_flushed(len(waiting), timeout_seconds)
+                if self._settings.on_error == "raise":
+                    raise error
+                _log.error("%s", error)
+                return False
             self._machine.clock.sleep(_POLL_SECONDS)
+        return True
 
-    def finish(self, *, timeout_seconds: float | None = None) -> None:
-        """This process takes part in the launch no more; with a time, wait as `flush` does first.
+    def _not_flushed(self, waiting: int, timeout_seconds: float) -> CapacityError:
+        status = read_status(self._staging)
+        if status is None:
+            why = "no uploader has said anything yet"
+        else:
+            why = status.troubles[0] if status.troubles else f"the uploader still works on {status.pending}"
+        return CapacityError(
+            f"{waiting} promoted checkpoints of {self.name} are not archived after {timeout_seconds:g} s: {why.rstrip('.')}",
+            hint=f"They are safe in {self._staging.root}: ckpt-archive drain --staging {self._staging.root}",
+        )
+
+    def finish(self, *, timeout_seconds: float | None = None) -> bool:
+        """This process takes part in the launch no more; with a time, wait as `flush` does first, and answer as it does.
 
         Raises:
             CapacityError: As `flush`.
         """
-        if timeout_seconds is not None:
-            self.flush(timeout_seconds=timeout_seconds)
-        self._part.leave()
+        try:
+            return timeout_seconds is None or self.flush(timeout_seconds=timeout_seconds)
+        finally:
+            self._part.leave()
 
     def _find(self, step: int | str, attempt: int | None) -> Place:
         return self._archive.find(self.name, step, attempt=attempt)

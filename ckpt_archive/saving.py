@@ -9,7 +9,7 @@ from ckpt_archive.errors import CapacityError, IntegrityError
 from ckpt_archive.local.agent_status import read_status
 from ckpt_archive.local.capacity import check_room
 from ckpt_archive.local.launches import LiveLaunch, read_resume
-from ckpt_archive.local.ring import evict, saves_count, scan
+from ckpt_archive.local.ring import evict, least_kept, saves_count, scan
 from ckpt_archive.local.seal import Draft, SealOutcome, open_draft
 from ckpt_archive.local.staging import RunStaging
 from ckpt_archive.participant import RunSettings
@@ -49,7 +49,8 @@ class Saver:
         try:
             check_room(self._run.staging, expected_bytes, self._settings.quota_bytes)
         except CapacityError:
-            evict(self._run, self._settings.keep_local)
+            # A place for the next checkpoint is worth more than older ones that need not stay.
+            evict(self._run, least_kept(self._settings.writers))
             check_room(self._run.staging, expected_bytes, self._settings.quota_bytes)
         return open_draft(self._run)
 

@@ -76,7 +76,8 @@ class Daemon:
 
         Args:
             should_stop: Asked between passes.
-            until_idle: Leave when no launch lives and nothing is pending.
+            until_idle: Leave when no launch lives and nothing is pending; also while credentials are refused: those of the
+                next launch may be better, and they reach an agent that it starts.
             on_pass: Told what each pass did.
 
         Raises:
@@ -92,7 +93,7 @@ class Daemon:
                 if on_pass is not None:
                     on_pass(done)
                 now = self._machine.clock.monotonic()
-                busy = done.live or done.pending or done.untold
+                busy = (done.live or done.pending or done.untold) and not (done.denied and not done.archived)
                 idle_since = None if busy else (now if idle_since is None else idle_since)
                 if until_idle and idle_since is not None and now - idle_since >= self._settings.linger_seconds:
                     return

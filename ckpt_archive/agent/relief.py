@@ -10,7 +10,7 @@ from ckpt_archive.agent.settings import AgentSettings
 from ckpt_archive.errors import CapacityError, ConflictError, NotFoundError
 from ckpt_archive.local.capacity import check_room
 from ckpt_archive.local.launches import LocalLaunch
-from ckpt_archive.local.ring import Group, SealedShare, evict, evictable, protected_groups, scan, thin
+from ckpt_archive.local.ring import Group, SealedShare, evict, evictable, least_kept, protected_groups, scan, thin
 from ckpt_archive.local.sealed import Seal
 from ckpt_archive.local.staging import RunStaging
 from ckpt_archive.strictjson import Json
@@ -21,7 +21,7 @@ _log = logging.getLogger(__name__)
 def relieve(
     run: RunStaging, launches: Sequence[LocalLaunch], settings: AgentSettings, *, under_way: SealedShare | None
 ) -> None:
-    """Evict what the ring need not hold; if the next checkpoint still would not fit, give up promotions until it does.
+    """Evict what the ring need not hold; under pressure also what a restart can do without, and then give promotions up.
 
     Args:
         run: The run.
@@ -43,6 +43,9 @@ def relieve(
         return
     shares = scan(run)
     expected_bytes = _expected_bytes(shares)
+    if _shortage(run, expected_bytes, newest.quota_bytes) is not None:
+        evict(run, least_kept(newest.writers))
+        shares = scan(run)
     left: list[Group] | None = None
     while (shortage := _shortage(run, expected_bytes, newest.quota_bytes)) is not None:
         left = _thinnable(run, shares, newest.keep_local, under_way) if left is None else left

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -104,6 +105,8 @@ def _json(value: Value) -> Json:
         return clock.to_text(value)
     if isinstance(value, tuple):
         return [_json(item) for item in value]
+    if isinstance(value, Path):
+        return str(value)
     return value
 
 

@@ -7,6 +7,7 @@ from datetime import datetime
 from ckpt_archive import clock, record
 from ckpt_archive.disk import durable
 from ckpt_archive.disk.protocol import join
+from ckpt_archive.errors import IntegrityError, InvalidInputError
 from ckpt_archive.local.facts import read_fact, write_fact
 from ckpt_archive.local.faults import converting
 from ckpt_archive.local.staging import LAUNCH_DIGITS, RANK_DIGITS, STEP_DIGITS, RunStaging
@@ -67,6 +68,22 @@ def load_missed(run: RunStaging) -> list[MissedSave]:
             read_fact(run, join(run.gaps, entry.name), _decode) for entry in entries if _NAME.fullmatch(entry.name)
         )
         return [missed for missed in found if missed is not None]
+
+
+def peek_missed(run: RunStaging) -> list[MissedSave]:
+    """As `load_missed`, but changes nothing: damaged records are passed over."""
+    fs = run.machine.fs
+    found = []
+    try:
+        names = [entry.name for entry in fs.list(run.gaps) if _NAME.fullmatch(entry.name)]
+    except OSError:
+        return []
+    for name in names:
+        try:
+            found.append(_decode(durable.read_small(fs, join(run.gaps, name)), name))
+        except (OSError, IntegrityError, InvalidInputError):
+            continue
+    return found
 
 
 def forget_missed(run: RunStaging, missed: MissedSave) -> None:

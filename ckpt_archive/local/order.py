@@ -101,6 +101,14 @@ def complete_groups(shares: Sequence[Held], keep_local: int) -> list[Group]:
     return [item.group for item in complete]
 
 
+def least_kept(writers: int) -> int:
+    """How many complete checkpoints stay on a node even where there is no room.
+
+    With several writers two: where one node dies before its newest save, all need the one before.
+    """
+    return 1 if writers == 1 else 2
+
+
 def evictable(shares: Sequence[Held], keep_local: int, protected: Collection[Group] = ()) -> list[Group]:
     """The checkpoints that may be evicted, oldest first.
 

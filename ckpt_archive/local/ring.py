@@ -12,7 +12,7 @@ from ckpt_archive.local import scanning
 from ckpt_archive.local.faults import converting
 from ckpt_archive.local.kept import SealedShare, open_sealed, still_same
 from ckpt_archive.local.launches import LocalAttempt, load_launches, read_attempt, read_resume
-from ckpt_archive.local.order import Group, complete_groups, evictable, thin
+from ckpt_archive.local.order import Group, complete_groups, evictable, least_kept, thin
 from ckpt_archive.local.scanning import saves_count, scan
 from ckpt_archive.local.share_facts import Archived, Gap
 from ckpt_archive.local.staging import RunStaging
@@ -26,6 +26,7 @@ __all__ = [
     "complete_groups",
     "evict",
     "evictable",
+    "least_kept",
     "open_sealed",
     "protected_groups",
     "saves_count",

@@ -10,6 +10,7 @@ from ckpt_archive.errors import CkptArchiveError
 from ckpt_archive.local import scanning
 from ckpt_archive.local.capacity import used_bytes
 from ckpt_archive.local.faults import converting
+from ckpt_archive.local.gaps import MissedSave, peek_missed
 from ckpt_archive.local.kept import SealedShare
 from ckpt_archive.local.launches import LocalLaunch, peek_launches, read_attempt
 from ckpt_archive.local.quarantine import quarantined
@@ -35,8 +36,8 @@ class ShareStatus:
         step: Training step; None for what is in quarantine.
         rank: Which writer; None for what is in quarantine.
         state: Where it stands.
-        size_bytes: Of its files; 0 for what is in quarantine.
-        staged_at: When it was sealed, or set aside.
+        size_bytes: Of its files; 0 for a save that failed, and for what is in quarantine.
+        staged_at: When it was sealed, or failed, or was set aside.
         detail: The reason of a gap or of quarantine; else "".
     """
 
@@ -71,7 +72,8 @@ class RunStatus:
     Attributes:
         run: Run name.
         launches: In their order.
-        shares: In the order (launch, save); then what is in quarantine.
+        shares: In the order (launch, save); then saves that failed and of which the archive was not told yet; then what is
+            in quarantine.
         error: Why the rest could not be read; "" if all could.
     """
 
@@ -147,6 +149,9 @@ def _run(run: RunStaging) -> RunStatus:
             launches += [_launch(run, launch) for launch in peek_launches(run)]
             findings = scanning.inspect(run)
             shares += [_share(share) for share in findings.shares]
+            there = {(share.launch, share.step, share.rank) for share in findings.shares}
+            missed = [item for item in peek_missed(run) if (item.launch, item.step, item.rank) not in there]
+            shares += [_missed(item) for item in missed]
             unusable = (*findings.suspects, *findings.unreadable)
             shares += [_untrusted(suspect.path, suspect.reason, None) for suspect in unusable]
             shares += [_untrusted(item.path or item.name, item.reason, item.set_aside_at) for item in quarantined(run)]
@@ -196,6 +201,11 @@ def _share(share: SealedShare) -> ShareStatus:
         staged_at=share.seal.contribution.staged_at,
         detail="" if gap is None else gap.reason,
     )
+
+
+def _missed(missed: MissedSave) -> ShareStatus:
+    reason = f"not saved: {missed.reason}"
+    return ShareStatus(missed.launch, missed.step, missed.rank, ShareState.GAP, 0, missed.at, reason)
 
 
 def _untrusted(path: str, reason: str, set_aside_at: datetime | None) -> ShareStatus:

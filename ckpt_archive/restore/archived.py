@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from ckpt_archive.commit import catalog, layout
 from ckpt_archive.commit.connection import Connection
@@ -77,7 +78,7 @@ def restore_archived(
     token = sha256_hex(f"{loaded.sha256}{selection.suffix}".encode())
     landed = land(machine.fs, path_of(place), [item.file for item in wanted], token, fill)
     return Restored(
-        path=landed.path,
+        path=Path(landed.path),
         run=place.run,
         attempt=place.attempt,
         step=place.step,

@@ -1,6 +1,7 @@
 """What a restore gives back. A value."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +22,7 @@ class Restored:
         bytes_kept: Found in place and right.
     """
 
-    path: str
+    path: Path
     run: str
     attempt: int | None
     step: int

@@ -1,6 +1,7 @@
 """From the local ring: in place, or copied into a folder with every byte compared on the way."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from ckpt_archive.digest import crc32c, sha256_hex
 from ckpt_archive.disk import durable
@@ -30,7 +31,7 @@ def serve_in_place(machine: Machine, share: SealedShare, point: LocalPoint) -> R
     """
     verified = prove(machine, share)
     return Restored(
-        path=share.files_path,
+        path=Path(share.files_path),
         run=share.run,
         attempt=point.attempt,
         step=share.step,
@@ -84,7 +85,7 @@ def restore_from_ring(
     token = sha256_hex("".join(f"{file.sha256}{file.path}" for file in files).encode())
     landed = land(machine.fs, path, files, token, fill)
     return Restored(
-        path=landed.path,
+        path=Path(landed.path),
         run=wanted[0].run,
         attempt=point.attempt,
         step=point.step,

@@ -311,7 +311,7 @@ def test_flush_waits_for_the_uploader(site: Site, node: Node) -> None:
 
 
 def test_flush_that_takes_too_long_says_why_and_what_to_do(site: Site, node: Node) -> None:
-    run = node.run(promote=Every(1))
+    run = node.run(promote=Every(1), on_error="raise")
     save(run, 10)
     site.denied = True
     agent = node.daemon()

@@ -71,7 +71,7 @@ def nothing_under(target: Path) -> None:
 def test_one_writers_tree_comes_back(store: MemoryStore, tmp_path: Path) -> None:
     restored = archive_on(store).restore("run", 100, to=tmp_path / "ck", exact_folder=True)
     size = sum(map(len, FILES.values()))
-    assert (restored.path, restored.verified, restored.source) == (str(tmp_path / "ck"), True, "archive")
+    assert (restored.path, restored.verified, restored.source) == (tmp_path / "ck", True, "archive")
     assert (restored.files, restored.size_bytes, restored.bytes_fetched, restored.bytes_kept) == (4, size, size, 0)
     assert read_tree(tmp_path / "ck") == FILES
     assert [path.name for path in tmp_path.iterdir()] == ["ck"]
@@ -80,7 +80,7 @@ def test_one_writers_tree_comes_back(store: MemoryStore, tmp_path: Path) -> None
 def test_a_folder_of_its_own_is_made_and_reused(store: MemoryStore, tmp_path: Path) -> None:
     archive = archive_on(store)
     first = archive.restore("run", to=tmp_path / "deep" / "er")
-    assert first.path == str(tmp_path / "deep" / "er" / "run-0-100")
+    assert first.path == tmp_path / "deep" / "er" / "run-0-100"
     hooked = HookedStore(store)
     again = archive_on(hooked).restore("run", to=tmp_path / "deep" / "er")
     assert (again.path, again.bytes_fetched, again.bytes_kept) == (first.path, 0, first.size_bytes)
@@ -95,7 +95,7 @@ def test_many_writers_and_one_of_them(tmp_path: Path) -> None:
     hooked = HookedStore(store)
     one = archive_on(hooked).restore("run", to=tmp_path, rank=1)
     assert read_tree(one.path) == MORE
-    assert one.path != str(tmp_path / "run-0-100")
+    assert one.path != tmp_path / "run-0-100"
     # A rank reads the root and its own receipt.
     assert [request.key for request in hooked.requests if request.verb == "read"][-2:] == [
         MANIFEST,

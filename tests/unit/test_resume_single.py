@@ -94,7 +94,7 @@ def test_after_a_crash_the_newest_of_the_ring_is_served_in_place(node: Node) -> 
     assert restored is not None
     assert said(restored) == (30, 0, "ring")
     assert restored.verified
-    assert restored.path.startswith(node.of().ring)
+    assert str(restored.path).startswith(node.of().ring)
     resume = read_resume(node.of(), 1)
     assert resume is not None
     assert (resume.resume_from, resume.from_ring) == (Place("run-a", 0, 30), (0, 30))
@@ -104,7 +104,7 @@ def test_into_a_folder_of_ones_own(tmp_path: Path, node: Node) -> None:
     launch(node, 10)
     restored = node.run().resume(to=tmp_path / "mine")
     assert restored is not None
-    assert restored.path == str(tmp_path / "mine" / "run-a-0-10")
+    assert restored.path == tmp_path / "mine" / "run-a-0-10"
     said(restored)
 
 

@@ -160,11 +160,11 @@ class Job:
         """What a restore has returned must be what was saved."""
         stage = self.stage
         try:
-            folder = node.disk.find(restored.path)
+            folder = node.disk.find(str(restored.path))
         except OSError:
             assert self.begun > 1, f"{restored.path} was returned, and is gone"
             return
-        if any(inode.rotted for _, inode in node.disk.tree(restored.path)):
+        if any(inode.rotted for _, inode in node.disk.tree(str(restored.path))):
             # A bit may rot behind whoever has just read and compared it.
             return
         files = tree_of(folder)
@@ -183,13 +183,14 @@ class Job:
 
     def key_of(self, node: Node, restored: Restored) -> str | None:
         """The launch whose ring this came from."""
-        in_place = restored.path.removeprefix(f"{STAGING}/{restored.run}/ring/")
-        if in_place != restored.path:
+        path = str(restored.path)
+        in_place = path.removeprefix(f"{STAGING}/{restored.run}/ring/")
+        if in_place != path:
             return self.stage.shelf.key_of(node, restored.run, int(in_place.partition("/")[0]))
         if restored.attempt is not None:
             record = self.stage.oracle.launches.get((restored.run, restored.attempt))
             return None if record is None else str(record["launch_key"])
-        local = restored.path.rpartition("/")[2].removeprefix(f"{restored.run}-local").partition("-")[0]
+        local = restored.path.name.removeprefix(f"{restored.run}-local").partition("-")[0]
         return self.stage.shelf.key_of(node, restored.run, int(local))
 
 

@@ -194,4 +194,4 @@ class _Life(Stage):
 
 
 def _tree(node: Node, restored: Restored) -> Files:
-    return tree_of(node.disk.find(restored.path))
+    return tree_of(node.disk.find(str(restored.path)))

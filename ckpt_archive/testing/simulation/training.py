@@ -94,7 +94,7 @@ class Training(Job):
             self.choices[launch.number] = restored.attempt, restored.step
             key = run._part.launch().launch.launch_key  # noqa: SLF001 - it has made a new one
             self.check_returned(node, restored)
-            memory.chose(launch.number, tree_of(node.disk.find(restored.path)))
+            memory.chose(launch.number, tree_of(node.disk.find(str(restored.path))))
             self._note_choice(launch, key)
             return restored, key
         if steps and way < 0.25:
@@ -102,7 +102,7 @@ class Training(Job):
             restored = run.restore(chance.choice(steps))
             self.check_returned(node, restored)
             self.choices[launch.number] = restored.attempt, restored.step
-            memory.may_choose(launch.number, tree_of(node.disk.find(restored.path)))
+            memory.may_choose(launch.number, tree_of(node.disk.find(str(restored.path))))
             return restored, key
         if way < 0.32:
             # Somebody who does not resume at all.
@@ -123,7 +123,7 @@ class Training(Job):
         files = None
         if restored is not None:
             self.check_returned(node, restored)
-            files = tree_of(node.disk.find(restored.path))
+            files = tree_of(node.disk.find(str(restored.path)))
             if choice is not None and (quiet or restored.source == "archive"):
                 assert restored.attempt is not None, f"resumed {restored}, whose launch has no number"
                 assert restored.attempt >= choice[0] or (restored.attempt, restored.step) == choice[1], (
