@@ -11,6 +11,10 @@ __all__ = ["Archive", "Every"]
 __version__ = "0.1.0"
 
 
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]
+
+
 def __getattr__(name: str) -> Any:
     if name == "Archive":
         from ckpt_archive.archive import Archive

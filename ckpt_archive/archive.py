@@ -216,7 +216,7 @@ class Archive:
 
         return listing.checkpoints(self._machine, self.connection, run, attempt)
 
-    def show(self, run: str, step: int, *, attempt: int | None = None) -> CheckpointDetails:
+    def show(self, run: str, step: int | str | None = None, *, attempt: int | None = None) -> CheckpointDetails:
         """All there is to know about a checkpoint, every record compared with the digest that names it.
 
         Raises:

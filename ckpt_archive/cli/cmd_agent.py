@@ -1,5 +1,6 @@
 """`ckpt-archive agent`."""
 
+import os
 from dataclasses import asdict
 
 import click
@@ -15,6 +16,7 @@ from ckpt_archive.cli.parameters import (
     staging_option,
     transfer_settings,
 )
+from ckpt_archive.cli.progress import size_text
 from ckpt_archive.cli.verb import Frame, verb
 from ckpt_archive.cli.waiting import Stop
 
@@ -38,12 +40,15 @@ def command(
 ) -> None:
     """Archive what is staged on this node, until stopped.
 
-    One agent serves all runs of a staging folder; which archive each goes to, the trainers have recorded there. It may be
-    killed at any time: the next one goes on where this one stopped. The first SIGTERM lets it finish what is under way.
+    One agent serves all runs of a staging folder; which archive each goes to, the trainers have recorded there. The first
+    SIGTERM or Ctrl-C lets it finish its pass: the checkpoint under way, and those that wait already. A second one ends it
+    at once. That is safe, as is SIGKILL: the next agent goes on where this one stopped.
     """
     settings = AgentSettings(transfer=transfer_settings(bandwidth, part_size))
-    daemon = compose.agent_at(staging_folder(staging), settings, allow_network=network_staging)
+    folder = staging_folder(staging)
+    daemon = compose.agent_at(folder, settings, allow_network=network_staging)
     archived: list[Archived] = []
+    begun = False
 
     def on_pass(done: Pass) -> None:
         if frame.as_json:
@@ -51,15 +56,24 @@ def command(
         for item in done.archived:
             frame.screen.line(archived_text(item))
 
+    def should_stop() -> bool:
+        # Asked for the first time when no other agent is at work here.
+        nonlocal begun
+        if not begun:
+            begun = True
+            frame.screen.note(f"agent of {folder}, process {os.getpid()}: waiting for checkpoints")
+        return stop()
+
     with Stop() as stop:
-        daemon.run(stop, until_idle=until_idle, on_pass=on_pass)
+        daemon.run(should_stop, until_idle=until_idle, on_pass=on_pass)
     if frame.as_json:
         frame.screen.document([asdict(item) for item in archived])
 
 
 def archived_text(item: Archived) -> str:
     """A line about a share that was archived."""
+    found = f", {size_text(item.bytes_resumed)} found from before" if item.bytes_resumed else ""
     return (
         f"archived {item.run} step {item.step} (attempt {item.attempt}, rank {item.rank}): "
-        f"{item.bytes_sent} bytes sent, {item.bytes_resumed} found from before"
+        f"{size_text(item.bytes_sent)} sent{found}"
     )

@@ -27,7 +27,7 @@ def command(frame: Frame, /, folder: str | None) -> int:
     if folder is not None:
         os.makedirs(folder)
     with tempfile.TemporaryDirectory(prefix="ckpt-archive-demo-") if folder is None else nullcontext(folder) as place:
-        Story(teller, os.path.abspath(place)).tell()
+        Story(teller, os.path.abspath(place), kept=folder is not None).tell()
     checks = [{"claim": claim, "holds": holds} for claim, holds in teller.checks]
     if frame.as_json:
         frame.screen.document(checks)

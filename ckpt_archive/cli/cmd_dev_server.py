@@ -10,7 +10,7 @@ from ckpt_archive.devserver import DEFAULT_BUCKET, DevServer
 from ckpt_archive.errors import UnavailableError
 
 
-@verb("dev-server", example="ckpt-archive dev-server --folder /tmp/s3 --port 8333", exits=(3,))
+@verb("dev-server", example="ckpt-archive dev-server --folder /tmp/s3 --port 8333", exits=(3, 5))
 @click.option(
     "--folder", default="./dev-server", show_default=True, metavar="DIR", help="Holds its data, keys and log."
 )
@@ -28,4 +28,6 @@ def command(frame: Frame, /, folder: str, bucket: str, port: int) -> None:
         frame.screen.note(f"Ready at {server.endpoint_url}; paste the lines above into another shell. Ctrl-C ends it.")
         while not stop.requested.wait(1.0):
             if not server.is_running:
-                raise UnavailableError("the dev server ended by itself", hint=f"Its log is {server.log_path}.")
+                raise UnavailableError(
+                    f"the dev server ended by itself: {server.last_words()}", hint=f"Its log is {server.log_path}."
+                )

@@ -28,7 +28,7 @@ _COLUMNS = (
 )
 
 
-@verb("drain", example="ckpt-archive drain --staging /nvme/ckpt --timeout 25m", exits=(3, 7))
+@verb("drain", example="ckpt-archive drain --staging /nvme/ckpt --timeout 25m", exits=(3, 6, 7))
 @staging_option
 @click.option(
     "--timeout",
@@ -62,7 +62,7 @@ def command(
         for item in done.archived:
             frame.screen.note(archived_text(item))
 
-    daemon = compose.agent_at(staging_folder(staging), settings, allow_network=network_staging)
+    daemon = compose.agent_at(staging_folder(staging, must_exist=True), settings, allow_network=network_staging)
     report = daemon.drain(timeout, on_pass=on_pass)
     frame.screen.rows(
         _COLUMNS,

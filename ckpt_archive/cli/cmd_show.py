@@ -24,15 +24,17 @@ _FILES = (
 
 @verb(
     "show",
-    example="ckpt-archive show llama-7b 1500\nckpt-archive show llama-7b 1500 --as aws | sh",
+    example="ckpt-archive show llama-7b latest\nckpt-archive show llama-7b 1500 --as aws | sh",
     exits=(3, 4, 6),
 )
 @run_argument
 @step_argument
 @attempt_option
 @click.option("--as", "script", type=click.Choice(sorted(SCRIPTS)), help="Print what fetches or checks it without us.")
-def command(frame: Frame, /, run: str, step: int, attempt: int | None, script: str | None) -> None:
+def command(frame: Frame, /, run: str, step: int | str | None, attempt: int | None, script: str | None) -> None:
     """Show a checkpoint's files, or a script that fetches them without us.
+
+    STEP is a number or 'latest' (the default).
 
     --as sha256sum prints lines for `sha256sum --check`; --as aws and --as curl print a shell script that fetches every file
     into the current folder and checks it.

@@ -25,15 +25,17 @@ _COLUMNS = (
 )
 
 
-@verb("status", example="ckpt-archive status --staging /nvme/ckpt", exits=(3,))
+@verb("status", example="ckpt-archive status --staging /nvme/ckpt", exits=(3, 6))
 @staging_option
 def command(frame: Frame, /, staging: str | None) -> None:
     """Show this node's checkpoints, offline and without credentials.
 
     States: staged (on this disk), promoted (waits for the agent), archived, gap (given up, with the reason), quarantined
     (found damaged after a crash, set aside).
+
+    For monitoring, use --json: the oldest staged_at of the promoted ones tells how far the agent is behind.
     """
-    folder = Staging(compose.system_machine(), staging_folder(staging))
+    folder = Staging(compose.system_machine(), staging_folder(staging, must_exist=True))
     status = describe(folder)
     frame.screen.rows(_COLUMNS, [row for run in status.runs for row in _rows(run)], nothing="nothing is staged here.")
     frame.screen.note(_summary(status))
@@ -69,5 +71,5 @@ def _summary(status: StagingStatus) -> str:
         f"{agent[status.agent_live]}"
     )
     if status.oldest_promotion_seconds is not None:
-        text += f"; the oldest promotion waits since {status.oldest_promotion_seconds:.0f} s"
+        text += f"; the oldest promotion has waited for {status.oldest_promotion_seconds:.0f} s"
     return text

@@ -10,7 +10,7 @@ from typing import NoReturn
 
 import click
 
-from ckpt_archive.cli import exits
+from ckpt_archive.cli import exits, interrupt
 from ckpt_archive.cli.verb import Frame, common_options, exit_codes
 from ckpt_archive.errors import CkptArchiveError
 
@@ -98,6 +98,9 @@ def run(arguments: Sequence[str]) -> int:
     except click.ClickException as error:
         failure = exits.from_click(error)
     except (KeyboardInterrupt, click.Abort):
+        # Where the signal does not end the process itself: see `interrupt`.
+        if not as_json:
+            sys.stderr.write("interrupted\n")
         return exits.INTERRUPTED
     except BrokenPipeError:
         # Whoever read our output has enough of it; the interpreter must not complain about it at exit either.
@@ -124,6 +127,7 @@ def _run(arguments: Sequence[str]) -> int:
 
 def main() -> NoReturn:
     """The entry point."""
+    interrupt.leave_at_once()
     sys.exit(run(sys.argv[1:]))
 
 

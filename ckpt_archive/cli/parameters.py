@@ -8,7 +8,7 @@ from dataclasses import replace
 import click
 
 from ckpt_archive import settings
-from ckpt_archive.errors import InvalidInputError
+from ckpt_archive.errors import InvalidInputError, NotFoundError
 from ckpt_archive.settings import Environment
 from ckpt_archive.transfer.settings import TransferSettings
 
@@ -62,7 +62,7 @@ def step_choice(text: str) -> int | str:
 
 
 run_argument = click.argument("run", metavar="RUN")
-step_argument = click.argument("step", metavar="STEP", type=click.IntRange(min=0))
+step_argument = click.argument("step", metavar="[STEP]", required=False, type=step_choice)
 attempt_option = click.option(
     "--attempt", type=click.IntRange(min=0), metavar="N", help="The attempt; else the newest one that has the step."
 )
@@ -83,16 +83,21 @@ staging_option = click.option(
 )
 
 
-def staging_folder(given: str | None) -> str:
+def staging_folder(given: str | None, *, must_exist: bool = False) -> str:
     """The staging folder, absolute.
 
     Raises:
         InvalidInputError: If neither the option nor the environment names one.
+        NotFoundError: If it must exist, and does not.
     """
     folder = given or Environment.read().staging
     if not folder:
         raise InvalidInputError("no staging folder was named", hint=f"Use --staging DIR, or set {settings.STAGING}.")
-    return os.path.abspath(folder)
+    path = os.path.abspath(folder)
+    if must_exist and not os.path.isdir(path):
+        named_by = "--staging" if given else settings.STAGING
+        raise NotFoundError(f"there is no staging folder {path}", hint=f"Check {named_by}.")
+    return path
 
 
 def transfer_settings(bandwidth: int | None, part_size: int | None) -> TransferSettings:

@@ -5,12 +5,13 @@ from contextlib import contextmanager
 
 from rich.cells import cell_len
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, TaskID, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.progress import BarColumn, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 from rich.table import Table
 from rich.text import Text
 
 from ckpt_archive.cli.columns import Column, Value
+from ckpt_archive.cli.progress import size_text
 from ckpt_archive.progress import Progress, ProgressEvent
 
 _GAP = 2  # blanks between columns
@@ -41,8 +42,8 @@ class Terminal:
         layout = (
             TextColumn("{task.description}"),
             BarColumn(),
-            DownloadColumn(binary_units=True),
-            TransferSpeedColumn(),
+            _Bytes(),
+            _Rate(),
             TimeRemainingColumn(),
         )
         with Bars(*layout, console=Console(stderr=True), transient=True) as bars:
@@ -50,10 +51,27 @@ class Terminal:
 
             def callback(event: ProgressEvent) -> None:
                 if event.phase not in tasks:
-                    tasks[event.phase] = bars.add_task(event.phase)
+                    tasks[event.phase] = bars.add_task(event.phase, total=event.total_bytes)
                 bars.update(tasks[event.phase], completed=event.done_bytes, total=event.total_bytes)
 
             yield callback
+
+
+class _Bytes(ProgressColumn):
+    """How much of how much, in the units of everything else we print."""
+
+    def render(self, task: Task) -> Text:
+        """See `ProgressColumn.render`."""
+        return Text(f"{size_text(task.completed)} of {size_text(task.total or 0)}")
+
+
+class _Rate(ProgressColumn):
+    """How much a second."""
+
+    def render(self, task: Task) -> Text:
+        """See `ProgressColumn.render`."""
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{size_text(speed)}/s")
 
 
 def _width(column: Column, cells: Sequence[str]) -> int:

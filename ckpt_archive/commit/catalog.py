@@ -85,7 +85,14 @@ def find(store: Store, run: str, step: int, attempt: int | None = None) -> Place
             continue
         return Place(run, number, step)
     where = run if attempt is None else f"attempt {attempt} of {run}"
-    raise NotFoundError(f"{where} has no committed checkpoint of step {step}", hint=f"See: ckpt-archive ls {run}")
+    raise NotFoundError(f"{where} has no committed checkpoint of step {step}", hint=_what_there_is(store, run))
+
+
+def _what_there_is(store: Store, run: str) -> str:
+    """Where to look instead; a run that has nothing would not be listed."""
+    if any(True for _ in places(store, run)):
+        return f"`ckpt-archive ls {run}` lists its checkpoints."
+    return "`ckpt-archive ls` lists the runs."
 
 
 def load_manifest(store: Store, place: Place) -> Loaded:
@@ -99,7 +106,7 @@ def load_manifest(store: Store, place: Place) -> Loaded:
     try:
         stored = read_record(store, key)
     except NotFoundError as error:
-        raise NotFoundError(f"{place} is not committed", hint=f"See: ckpt-archive ls {place.run}") from error
+        raise NotFoundError(f"{place} is not committed", hint=_what_there_is(store, place.run)) from error
     manifest = Manifest.decode(stored.data, key).check_place(place)
     return Loaded(manifest, sha256_hex(stored.data), stored.info.modified)
 

@@ -1,1 +1,1 @@
-"""TBD."""
+"""The whole story on one machine, with real processes."""

@@ -1,15 +1,26 @@
 """Processes of the story: started, listened to, and killed without warning."""
 
+import os
+import pty
 import queue
+import re
 import subprocess
 import sys
+import tempfile
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from ckpt_archive.errors import UnavailableError
 
 _PATIENCE_SECONDS = 120.0
 _END = None
+_CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\r")
+
+
+def command_line(module: str, arguments: Sequence[str]) -> list[str]:
+    """Runs a Python module as a process that does not outlive this one, however this one ends."""
+    return [sys.executable, "-m", "ckpt_archive.demo.mortal", str(os.getpid()), module, *arguments]
 
 
 class Actor:
@@ -17,19 +28,25 @@ class Actor:
 
     Args:
         name: For people.
-        module: What to run, and its arguments.
+        module: What to run.
+        arguments: Its arguments.
         environment: Its environment.
         hear: Told each line it prints, from another thread.
     """
 
     def __init__(
-        self, name: str, module: Sequence[str], environment: Mapping[str, str], hear: Callable[[str], None]
+        self,
+        name: str,
+        module: str,
+        arguments: Sequence[str],
+        environment: Mapping[str, str],
+        hear: Callable[[str], None],
     ) -> None:
         self.name = name
         self._hear = hear
         self._lines: queue.Queue[str | None] = queue.Queue()
         self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and modules
-            [sys.executable, "-m", *module],
+            command_line(module, arguments),
             env=dict(environment),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -81,3 +98,47 @@ class Actor:
                 self._hear(line.rstrip("\n"))
                 self._lines.put(line)
         self._lines.put(_END)
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a command printed, and how it ended.
+
+    Attributes:
+        text: First what it printed to the terminal, then its notes.
+        exit_code: Its exit code.
+    """
+
+    text: str
+    exit_code: int
+
+
+def on_terminal(module: str, arguments: Sequence[str], environment: Mapping[str, str], *, width: int) -> Said:
+    """Run a module whose output is a terminal of that width, as a person sees it; bars, which come and go, are left out."""
+    ours, theirs = pty.openpty()
+    with tempfile.TemporaryFile() as notes:
+        try:
+            process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+                command_line(module, arguments),
+                env={**environment, "TERM": "xterm", "COLUMNS": str(width)},
+                stdin=subprocess.DEVNULL,
+                stdout=theirs,
+                stderr=notes,
+            )
+        finally:
+            os.close(theirs)
+        printed = b"".join(_read(ours))
+        exit_code = process.wait(_PATIENCE_SECONDS)
+        notes.seek(0)
+        text = (printed + notes.read()).decode("utf-8", "replace")
+    return Said(_CONTROL.sub("", text), exit_code)
+
+
+def _read(descriptor: int) -> Iterator[bytes]:
+    try:
+        while data := os.read(descriptor, 65_536):
+            yield data
+    except OSError:  # how Linux says that nobody has the other end of a terminal any more
+        pass
+    finally:
+        os.close(descriptor)

@@ -11,14 +11,13 @@ import re
 import shlex
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from ckpt_archive.clock import SystemClock
-from ckpt_archive.demo.actors import Actor
+from ckpt_archive.demo.actors import Actor, command_line, on_terminal
 from ckpt_archive.demo.telling import Teller
 from ckpt_archive.devserver import REGION, DevServer
 from ckpt_archive.disk.posix import PosixFileSystem
@@ -36,8 +35,22 @@ SLOW = "6M"
 
 T = TypeVar("T")
 
-_ARCHIVED = re.compile(r"archived \S+ step (\d+) .*: (\d+) bytes sent, (\d+) found")
+_ARCHIVED = re.compile(r"archived \S+ step (\d+) .*: (\S+ \S+) sent(?:, (\S+ \S+) found)?")
 _WAIT_SECONDS = 60.0
+_LEAST_WIDTH = 100  # of the terminal that commands print to
+
+
+@dataclass(frozen=True, slots=True)
+class _Upload:
+    """Sizes, as the agent told them.
+
+    Attributes:
+        sent: What went to the store.
+        found: What was there from an earlier upload; "" if nothing was.
+    """
+
+    sent: str
+    found: str
 
 
 @dataclass(slots=True)
@@ -47,14 +60,16 @@ class Story:
     Args:
         teller: Prints it.
         folder: Everything happens in here.
+        kept: Whether it stays when the story is told.
     """
 
     teller: Teller
     folder: str
+    kept: bool
     _server: DevServer = field(init=False)
     _environment: dict[str, str] = field(init=False)
     _launches: list[dict[int, float]] = field(default_factory=list)
-    _uploads: dict[int, tuple[int, int]] = field(default_factory=dict)
+    _uploads: dict[int, _Upload] = field(default_factory=dict)
     _on_stage: ExitStack = field(default_factory=ExitStack)
 
     def tell(self) -> None:
@@ -73,6 +88,7 @@ class Story:
             self._lose_the_node()
             self._look_and_leave()
             self._compare_curves()
+        self._say_what_is_next()
 
     def _begin(self) -> None:
         self.teller.chapter("A real S3 server on this machine, and an archive in it")
@@ -91,7 +107,8 @@ class Story:
         self.teller.chapter("Training saves to the local disk, the agent uploads; then SIGKILL for both")
         self.teller.say(
             f"A checkpoint every {SAVE_EVERY} steps; every {PROMOTE_EVERY}nd goes to the archive. The agent is held to "
-            f"{SLOW} a second, so that it is surely in the middle of an upload."
+            f"{SLOW} a second, so that it is surely in the middle of an upload. (An attempt is what the archive calls one "
+            "launch of a training run, counted from 0; the ring is the newest few checkpoints, kept on the local disk.)"
         )
         agent = self._agent("node-1", "--bandwidth", SLOW)
         trainer = self._trainer("node-1")
@@ -112,10 +129,10 @@ class Story:
             f"training went on from step {FIRST_DEATH}, the last one saved, from the local disk ({resumed['source']})",
             (resumed["step"], resumed["source"]) == (FIRST_DEATH, "ring"),
         )
-        found = [(step, sent, there) for step, (sent, there) in self._wait_for_uploads(4).items() if there]
-        for step, sent, there in found:
+        found = {step: upload for step, upload in self._wait_for_uploads(4).items() if upload.found}
+        for step, upload in found.items():
             self.teller.say(
-                f"  step {step}: of {_mib(sent + there)}, {_mib(there)} were in the store already; {_mib(sent)} were sent."
+                f"  step {step}: {upload.found} were in the store already, the other {upload.sent} were sent."
             )
         self.teller.check("the broken-off upload went on where it stopped", bool(found))
         trainer.wait_for(_saved(SECOND_DEATH))
@@ -140,7 +157,7 @@ class Story:
         agent.stop()
 
     def _look_and_leave(self) -> None:
-        self.teller.chapter("Years later: look, verify every byte, fetch, compare")
+        self.teller.chapter("The bucket is all one needs: look, verify every byte, fetch, compare")
         self._cli("ls", RUN)
         self._cli("verify", RUN, "--deep")
         restored = os.path.join(self.folder, "restored")
@@ -149,7 +166,7 @@ class Story:
         self.teller.check("the restored folder is byte for byte what the trainer staged", _digests(restored) == staged)
         if shutil.which("curl"):
             self.teller.say("And without this package: curl, sh and sha256sum.")
-            script = self._cli("show", RUN, str(LAST_STEP), "--as", "curl", shown=" | sh", quiet=True)
+            script = self._script("show", RUN, str(LAST_STEP), "--as", "curl")
             without_us = os.path.join(self.folder, "without-us")
             os.mkdir(without_us)
             done = subprocess.run(["sh"], input=script, text=True, cwd=without_us, env=self._environment, check=False)  # noqa: S607
@@ -167,24 +184,39 @@ class Story:
             f"all {len(reference)} losses are the same to the last bit", len(reference) > 0 and told == reference
         )
 
-    def _cli(self, *arguments: str, shown: str = "", quiet: bool = False) -> str:
-        line = shlex.join(["ckpt-archive", *arguments]) + shown
-        self.teller.command(line)
-        # A person sees what the command shows to a person.
-        to = None if self.teller.is_watched and not quiet else subprocess.PIPE
-        done = subprocess.run(  # noqa: S603 - our own interpreter and module
-            [sys.executable, "-m", "ckpt_archive", *arguments],
-            env=self._environment,
-            text=True,
-            stdout=to,
-            stderr=to and subprocess.STDOUT,
-            check=False,
+    def _say_what_is_next(self) -> None:
+        self.teller.chapter("And now")
+        if self.kept:
+            server = shlex.quote(os.path.join(self.folder, "server"))
+            self.teller.say(f"Everything is kept in {self.folder}. Serve its archive again, to look around in it:")
+            self.teller.command(f"ckpt-archive dev-server --folder {server}")
+        else:
+            self.teller.say("All of this was in a folder that is removed now. To keep it, and look around in it:")
+            self.teller.command("ckpt-archive demo --folder DIR")
+        self.teller.say(
+            'For your own training: "In the training loop" in README.md; without the library: "Without the library".'
         )
-        if done.stdout and (not quiet or done.returncode != 0):
-            self.teller.output(done.stdout)
+
+    def _cli(self, *arguments: str) -> None:
+        """Run a command; what it shows to a person is shown."""
+        line = shlex.join(["ckpt-archive", *arguments])
+        self.teller.command(line)
+        said = on_terminal("ckpt_archive", arguments, self._environment, width=max(_LEAST_WIDTH, self.teller.width))
+        self.teller.output(said.text)
+        if said.exit_code != 0:
+            self.teller.check(f"`{line}` exits 0, not {said.exit_code}", holds=False)
+
+    def _script(self, *arguments: str) -> str:
+        """The script that a command prints; shown as piped to a shell."""
+        line = shlex.join(["ckpt-archive", *arguments])
+        self.teller.command(f"{line} | sh")
+        done = subprocess.run(  # noqa: S603 - our own interpreter and module
+            command_line("ckpt_archive", arguments), env=self._environment, capture_output=True, text=True, check=False
+        )
         if done.returncode != 0:
+            self.teller.output(done.stderr)
             self.teller.check(f"`{line}` exits 0, not {done.returncode}", holds=False)
-        return done.stdout or ""
+        return done.stdout
 
     def _staging(self, node: str) -> str:
         return os.path.join(self.folder, node)
@@ -194,10 +226,10 @@ class Story:
             self.teller.event("agent", line)
             found = _ARCHIVED.match(line)
             if found:
-                self._uploads[int(found[1])] = (int(found[2]), int(found[3]))
+                self._uploads[int(found[1])] = _Upload(found[2], found[3] or "")
 
-        arguments = ["ckpt_archive", "agent", "--staging", self._staging(node), "--part-size", PART_SIZE, *options]
-        return self._enter(Actor("agent", arguments, self._environment, hear))
+        arguments = ["agent", "--staging", self._staging(node), "--part-size", PART_SIZE, *options]
+        return self._enter(Actor("agent", "ckpt_archive", arguments, self._environment, hear))
 
     def _trainer(self, node: str, *options: str, heard: bool = True) -> Actor:
         losses: dict[int, float] = {}
@@ -210,10 +242,10 @@ class Story:
             if heard:
                 self.teller.event("trainer", _told(said) if said else line)
 
-        arguments = ["ckpt_archive.demo.trainer", "--staging", self._staging(node), "--agent", "external"]
+        arguments = ["--staging", self._staging(node), "--agent", "external"]
         arguments += ["--steps", str(LAST_STEP), "--save-every", str(SAVE_EVERY)]
         arguments += ["--promote-every", str(PROMOTE_EVERY), *options]
-        return self._enter(Actor("trainer", arguments, self._environment, hear))
+        return self._enter(Actor("trainer", "ckpt_archive.demo.trainer", arguments, self._environment, hear))
 
     def _enter(self, actor: Actor) -> Actor:
         self._on_stage.callback(actor.kill)
@@ -231,8 +263,8 @@ class Story:
 
         return _until(look, "the agent began no upload")
 
-    def _wait_for_uploads(self, count: int) -> dict[int, tuple[int, int]]:
-        def look() -> dict[int, tuple[int, int]]:
+    def _wait_for_uploads(self, count: int) -> dict[int, _Upload]:
+        def look() -> dict[int, _Upload]:
             return dict(self._uploads) if len(self._uploads) >= count else {}
 
         return _until(look, "the agent archived too little")
@@ -284,7 +316,3 @@ def _files_of_newest(staging: str) -> dict[str, str]:
     step = max(os.listdir(os.path.join(ring, launch)))
     (share,) = os.listdir(os.path.join(ring, launch, step))
     return _digests(os.path.join(ring, launch, step, share, "files"))
-
-
-def _mib(size_bytes: int) -> str:
-    return f"{size_bytes / (1 << 20):.1f} MiB"

@@ -7,6 +7,7 @@ from rich.text import Text
 
 _CURVE_ROWS = 10
 _MARKS = "ox+*"
+_INDENT = "    "
 
 
 class Teller:
@@ -44,19 +45,19 @@ class Teller:
         self._console.print(Text(f"  {who:>8} | ", style="dim").append(Text(text, style="default")), soft_wrap=True)
 
     @property
-    def is_watched(self) -> bool:
-        """Whether a person sees it as it happens."""
-        return self._console.is_terminal and not self._console.quiet
+    def width(self) -> int:
+        """Columns that are left for what commands print."""
+        return self._console.width - len(_INDENT)
 
     def command(self, line: str) -> None:
         """A command as a user would type it."""
         self._console.print(Text(f"  $ {line}", style="bold"), soft_wrap=True)
 
-    def output(self, output: str, *, most_lines: int = 16) -> None:
+    def output(self, output: str, *, most_lines: int = 24) -> None:
         """What it printed."""
-        lines = output.rstrip("\n").splitlines()
+        lines = [text.rstrip() for text in output.rstrip().splitlines()]
         for text in lines[:most_lines]:
-            self._console.print(Text(f"    {text}"), soft_wrap=True)
+            self._console.print(Text(_INDENT + text), soft_wrap=True)
         if len(lines) > most_lines:
             self._console.print(Text(f"    ... {len(lines) - most_lines} more lines", style="dim"))
 

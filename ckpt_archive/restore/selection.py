@@ -49,10 +49,11 @@ class Selection:
         Raises:
             NotFoundError: If patterns were given and no path is taken.
         """
-        if self.include and not any(self.takes(path) for path in paths):
+        there = list(paths)
+        if self.include and not any(self.takes(path) for path in there):
             raise NotFoundError(
                 f"no file of {place} matches {' or '.join(map(repr, self.include))}",
-                hint="`ckpt-archive show` lists its files.",
+                hint=f"It holds {', '.join(map(repr, there[:5]))}{', …' if len(there) > 5 else ''}.",
             )
 
     def check_rank(self, writers: int) -> None:

@@ -12,6 +12,7 @@ but one:
   had done nothing (`ThrottledError`); otherwise the caller looks for the upload.
 """
 
+import logging
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,6 +26,9 @@ from ckpt_archive.store.body import Body
 from ckpt_archive.store.protocol import Listing, ObjectInfo, PartInfo, Sink, Store, StoredBytes, StoreLimits, UploadInfo
 
 T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
+_TRIES_IN_SILENCE = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +184,7 @@ class RetryingStore:
             wait=self._pause_seconds,
             stop=is_over,
             after=self._tell_of_throttling,
+            before_sleep=self._tell_who_waits,
             sleep=self._clock.sleep,
             reraise=True,
         )
@@ -190,6 +195,11 @@ class RetryingStore:
             self._policy.first_pause_seconds * 2 ** (state.attempt_number - 1), self._policy.longest_pause_seconds
         )
         return self._chance.uniform(0, bound)
+
+    def _tell_who_waits(self, state: RetryCallState) -> None:
+        """Once per call, when it is no hiccup any more."""
+        if state.attempt_number == _TRIES_IN_SILENCE and state.outcome is not None:
+            _log.warning("%s; trying again for up to %.0f s", state.outcome.exception(), self._policy.deadline_seconds)
 
     def _tell_of_throttling(self, state: RetryCallState) -> None:
         if self._throttled and state.outcome and isinstance(state.outcome.exception(), ThrottledError):

@@ -86,6 +86,10 @@ class Request:
     upload_id: str = ""
 
 
+# How OpenSSL says that what came back was no TLS, or none that it knows.
+_NOT_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "UNSUPPORTED_PROTOCOL", "HTTP_REQUEST")
+
+
 def make_client(connection: Connection) -> "S3Client":
     """A client that signs, sends once, and leaves retries and checksums to us."""
     session = boto3.session.Session()
@@ -146,6 +150,11 @@ def converted(error: BaseException, request: Request) -> errors.CkptArchiveError
         return errors.DeniedError(
             f"{what}: {_sentence(error)}",
             hint="If the server's certificate is your own authority's, name that in AWS_CA_BUNDLE.",
+        )
+    if isinstance(error, sdk.SSLError) and any(sign in str(error) for sign in _NOT_TLS):
+        return errors.DeniedError(
+            f"{what}: {_sentence(error)}",
+            hint="The server does not speak TLS there: check whether AWS_ENDPOINT_URL should begin with http:// instead.",
         )
     if isinstance(error, sdk.EndpointConnectionError | sdk.ConnectTimeoutError):
         return errors.UnavailableError(

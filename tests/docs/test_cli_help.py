@@ -69,3 +69,9 @@ def test_every_option_has_a_help(verb: str) -> None:
 def test_every_verb_takes_the_common_options(verb: str) -> None:
     names = {name for parameter in _command(verb).params for name in parameter.opts}
     assert {"--archive", "--json", "--verbose", "--quiet"} <= names
+
+
+def test_the_agents_help_says_what_the_first_and_the_second_signal_do() -> None:
+    text = SPOKEN.sub(" ", _help("agent"))
+    assert "first SIGTERM or Ctrl-C lets it finish its pass" in text
+    assert "second one ends it at once. That is safe" in text

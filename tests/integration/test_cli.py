@@ -82,6 +82,33 @@ def test_push_ls_show_restore_verify(cli: Cli, folder: Path, tmp_path: Path) -> 
     assert cli("verify", "r", 100, "--deep") == []
 
 
+def test_show_takes_latest_as_restore_does(cli: Cli, folder: Path) -> None:
+    for step in (100, 200):
+        cli("push", folder, "--run", "r", "--step", step)
+    assert [shown["step"] for words in (["latest"], ["latest-archived"], []) for shown in cli("show", "r", *words)] == [
+        200,
+        200,
+        200,
+    ]
+    cli("show", "r", "latest", "--attempt", 7, code=6)
+
+
+def test_what_a_hint_says_can_be_done(cli: Cli, folder: Path, tmp_path: Path) -> None:
+    cli("push", folder, "--run", "r", "--step", 100)
+    asked: list[list[object]] = [["show", "r", 7], ["restore", "r", 7, "--to", tmp_path / "x"], ["verify", "r", 7]]
+    for words in asked:
+        (error,) = cli(*words, code=6)
+        assert "`ckpt-archive ls r`" in error["hint"]
+    cli("ls", "r")
+    asked = [["show", "other", 7], ["show", "other"], ["ls", "other"], ["verify", "other", 7]]
+    for words in asked:
+        (error,) = cli(*words, code=6)
+        assert "`ckpt-archive ls`" in error["hint"]
+    cli("ls")
+    (error,) = cli("restore", "r", 100, "--to", tmp_path / "x", "--include", "*.safetensors", code=6)
+    assert error["hint"] == "It holds 'empty', 'model/shard-0.bin', 'optimizer.bin'."
+
+
 def test_init_may_be_repeated(cli: Cli, url: str) -> None:
     (first,) = cli("init", url)
     (second,) = cli("init")

@@ -17,7 +17,7 @@ import pytest
 from ckpt_archive import devserver
 from ckpt_archive.clock import SystemClock
 from ckpt_archive.devserver import REGION, DevServer
-from ckpt_archive.errors import InvalidInputError, NotFoundError, UnavailableError
+from ckpt_archive.errors import ConflictError, InvalidInputError, NotFoundError, UnavailableError
 from ckpt_archive.store.body import Body
 from ckpt_archive.store.s3 import S3Store
 from ckpt_archive.store.s3_connection import Connection
@@ -171,6 +171,71 @@ def test_a_server_that_does_not_start_says_why(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(devserver, "_program", lambda: str(broken))
     with pytest.raises(UnavailableError, match="no such flag"):
         DevServer(str(tmp_path / "data"))
+
+
+@pytest.mark.parametrize(
+    ("log", "said"),
+    [
+        (
+            """Filer starting
+E1124 07:59:12.765592 store.go:64 open dir
+F1124 07:59:12.766301 configuration.go:26 no store: busy
+
+goroutine 239 [running]:
+github.com/x.stacks(0x0)
+\tgithub.com/x/glog.go:832 +0x85
+  Stopped
+""",
+            "no store: busy",
+        ),
+        ("begun\npanic: odd\n\ngoroutine 1 [running]:\nmain.main()\n\tx.go:1 +0x1\n", "panic: odd"),
+        ("begun\nno such flag\n", "no such flag"),
+        ("", "it wrote no log"),
+    ],
+)
+def test_a_stack_is_never_shown(log: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = tmp_path / "weed"
+    broken.write_text(f"#!/bin/sh\ncat <<'END'\n{log}END\nexit 2\n")
+    broken.chmod(0o755)
+    monkeypatch.setattr(devserver, "_program", lambda: str(broken))
+    with pytest.raises(UnavailableError) as caught:
+        DevServer(str(tmp_path / "data"))
+    assert caught.value.message == f"the dev server in {tmp_path}/data did not start: {said}"
+    assert caught.value.hint == f"Its log is {tmp_path}/data/log."
+
+
+def files_of(folder: str) -> dict[str, bytes]:
+    return {name: Path(folder, name).read_bytes() for name in ("identities.json", "log", "lock", "ports.json")}
+
+
+def test_a_second_one_in_the_same_folder_is_refused_before_anything_is_touched(
+    server: DevServer, store: S3Store
+) -> None:
+    store.create("a", Body.of(b"1"))
+    before = files_of(server._folder)
+    with pytest.raises(ConflictError, match=rf"a dev server \(process {os.getpid()}\) already uses"):
+        DevServer(server._folder, bucket="another")
+    done = subprocess.run(
+        [sys.executable, "-m", "ckpt_archive", "dev-server", "--folder", server._folder],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (5, "")
+    assert done.stderr.startswith(f"error: a dev server (process {os.getpid()}) already uses {server._folder}\n")
+    assert files_of(server._folder) == before
+    assert store.read("a", limit_bytes=1).data == b"1"
+
+
+def test_the_folder_of_one_that_was_killed_is_free_when_its_server_is_gone(tmp_path: Path) -> None:
+    program = [sys.executable, "-c", PARENT, str(tmp_path)]
+    with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        pid = int(parent.stdout.readline())
+        parent.kill()
+        parent.wait()
+    with DevServer(str(tmp_path)):
+        assert has_ended(pid)
 
 
 def test_without_the_wheel_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

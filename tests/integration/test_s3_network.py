@@ -307,3 +307,21 @@ def test_an_endpoint_that_is_no_url() -> None:
     store = S3Store("bucket", connection=Connection("not a url", "key", "secret", "us-east-1"))
     with pytest.raises(InvalidInputError, match="AWS_ENDPOINT_URL"):
         store.head("a")
+
+
+def test_a_server_that_speaks_no_tls_where_tls_was_asked_for() -> None:
+    def answer_in_plain_text(listening: socket.socket) -> None:
+        connection, _ = listening.accept()
+        with connection:
+            connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=answer_in_plain_text, args=(listening,), daemon=True)
+        thread.start()
+        url = f"https://127.0.0.1:{listening.getsockname()[1]}"
+        store = S3Store("bucket", connection=Connection(url, "key", "secret", "us-east-1"))
+        with pytest.raises(DeniedError, match="should begin with http://"):
+            store.head("a")
+        store.close()
+        thread.join(timeout=10)

@@ -78,9 +78,10 @@ def test_another_refusal_of_the_system_is_told_without_a_traceback(
     assert capsys.readouterr().err.startswith("error: /root/x: Permission denied\n")
 
 
-def test_ctrl_c_is_130(failing: Failing) -> None:
+def test_ctrl_c_is_130(failing: Failing, capsys: pytest.CaptureFixture[str]) -> None:
     failing(KeyboardInterrupt())
     assert main.run(["ls"]) == exits.INTERRUPTED
+    assert capsys.readouterr() == ("", "interrupted\n")
 
 
 def test_a_bug_keeps_its_traceback(failing: Failing) -> None:

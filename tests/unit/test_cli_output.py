@@ -109,7 +109,9 @@ def test_a_terminal_gets_bars() -> None:
         "    progress(ProgressEvent('upload', 1 << 20, 2 << 20))\n"
     )
     assert "upload" in text
-    assert "1.0/2.0 MiB" in text
+    assert "1.0 MiB of 2.0 MiB" in text
+    assert "bytes" not in text
+    assert "of 100" not in text
 
 
 class Watch:

@@ -1,14 +1,17 @@
 """Doctor: what is wrong with an archive, what it costs, and the command that mends it; nothing foreign stops it."""
 
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
-from ckpt_archive.audit.doctor import DoctorFinding, examine
+from ckpt_archive.audit.doctor import DoctorFinding, _push_anew, examine
 from ckpt_archive.commit import layout
 from ckpt_archive.commit.decision import Action, Decision, decide
 from ckpt_archive.errors import UnavailableError
 from ckpt_archive.place import Place
+from ckpt_archive.ship.push import PushRequest
+from ckpt_archive.ship.push import push as ship_push
 from ckpt_archive.store.memory import MemoryStore
 from ckpt_archive.store.protocol import Store, StoreLimits
 from ckpt_archive.testing.archives import archive_on, connected, flip, keys, put
@@ -88,7 +91,56 @@ def test_an_unfinished_commit_and_the_push_that_mends_it(
     (found,) = findings(store, clock)
     assert (found.severity, found.what) == ("warning", "commit not finished")
     assert "all 2 receipts are there" in found.detail
-    assert found.command == "ckpt-archive push DIR --run run --step 100"
+    assert found.command == "ckpt-archive drain --staging DIR"
+
+
+def test_what_was_staged_is_sent_by_the_nodes_that_have_it(store: MemoryStore, clock: ManualClock) -> None:
+    contribute_files(store, PLACE, FILES, contribution=contribution_of(2))
+    (found,) = findings(store, clock)
+    assert found.command.startswith("ckpt-archive drain --staging DIR")
+
+
+@pytest.mark.parametrize("launch_key", ["", "job 7:1"])
+def test_the_pushes_that_are_missing_mend_it(store: MemoryStore, tmp_path: Path, launch_key: str) -> None:
+    machine = local_machine()
+
+    def push(rank: int, writers: int, key: str) -> str:
+        (folder := tmp_path / f"rank-{rank}").mkdir(exist_ok=True)
+        (folder / f"{rank}.bin").write_bytes(b"%d" % rank)
+        request = PushRequest(str(folder), "run", 100, rank=rank, writers=writers, launch_key=key)
+        return ship_push(machine, connected(store), request).state
+
+    assert push(1, 6, launch_key) == "awaiting"
+    (found,) = examine(machine, connected(store))
+    said = "CKPT_ARCHIVE_LAUNCH_KEY='job 7:1' " if launch_key else ""
+    commands = found.command.split("; ")
+    assert commands == [
+        *(f"{said}ckpt-archive push DIR --run run --step 100 --rank {rank} --writers 6" for rank in (0, 2, 3)),
+        "…",
+    ]
+    assert "a CKPT_ARCHIVE_LAUNCH_KEY that is new" in found.detail
+    # Without the others, as it says there.
+    assert push(1, 6, launch_key) == "awaiting"
+    request = PushRequest(str(tmp_path / "rank-1"), "run", 100, launch_key="new")
+    assert ship_push(machine, connected(store), request).state == "committed"
+    # With them, as the commands say.
+    assert [push(rank, 6, launch_key) for rank in (0, 2, 3, 4, 5)] == ["awaiting"] * 4 + ["committed"]
+    assert examine(machine, connected(store)) == ()
+
+
+def test_pushes_whose_commit_was_not_finished_are_finished_by_one_of_them(
+    store: MemoryStore, clock: ManualClock
+) -> None:
+    archive_files(store, PLACE, FILES, {"more": b"x"}, launch_key="push:run")
+    store.delete(layout.manifest("run", 0, 100))
+    (found,) = findings(store, clock)
+    assert found.command == "ckpt-archive push DIR --run run --step 100 --rank 0 --writers 2"
+
+
+@pytest.mark.parametrize(("writers", "command"), [(1, "--new-attempt"), (2, "CKPT_ARCHIVE_LAUNCH_KEY=NEW-TEXT ")])
+def test_what_can_not_be_committed_is_pushed_anew(writers: int, command: str, store: MemoryStore) -> None:
+    """As `push` allows it: several writers need a key to find each other."""
+    assert command in _push_anew(PLACE, writers)
 
 
 @pytest.mark.parametrize("change", ["bytes", "writers", "key"])

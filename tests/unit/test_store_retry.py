@@ -1,5 +1,6 @@
 """The one retry owner: what is tried again, for how long, and what an answer that was lost leads to."""
 
+import logging
 import random
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -120,6 +121,18 @@ def test_a_request_without_an_answer_is_made_again(store: RetryingStore, inner: 
     inner.before = no_answer(5)
     assert store.create("key", Body.of(b"data")).size_bytes == 4
     assert inner.tries == 6
+
+
+def test_who_waits_is_told_once_when_it_is_no_hiccup(
+    store: RetryingStore, inner: WeatheredStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING, logger="ckpt_archive"):
+        inner.before = no_answer(2)
+        store.create("one", Body.of(b"data"))
+        assert not caplog.records
+        inner.before = no_answer(8)
+        store.create("two", Body.of(b"data"))
+    assert [record.getMessage() for record in caplog.records] == ["no answer 2; trying again for up to 300 s"]
 
 
 @pytest.mark.parametrize(

@@ -159,15 +159,12 @@ class Job:
     def check_returned(self, node: Node, restored: Restored) -> None:
         """What a restore has returned must be what was saved."""
         stage = self.stage
-        try:
-            folder = node.disk.find(str(restored.path))
-        except OSError:
-            assert self.begun > 1, f"{restored.path} was returned, and is gone"
+        files = self.files_at(node, restored)
+        if files is None:
             return
         if any(inode.rotted for _, inode in node.disk.tree(str(restored.path))):
             # A bit may rot behind whoever has just read and compared it.
             return
-        files = tree_of(folder)
         if restored.source == "archive":
             assert restored.attempt is not None
             stage.oracle.check_archived((restored.run, restored.attempt, restored.step), files)
@@ -180,6 +177,14 @@ class Job:
             if slot[:3] == (restored.run, key, restored.step) and not restored.verified:
                 return
         stage.oracle.check_local(restored.run, key, restored.step, files)
+
+    def files_at(self, node: Node, restored: Restored) -> Files | None:
+        """What a restore has returned; None if a later launch, which takes this one for dead, has removed it already."""
+        try:
+            return tree_of(node.disk.find(str(restored.path)))
+        except OSError:
+            assert self.begun > 1, f"{restored.path} was returned, and is gone"
+            return None
 
     def key_of(self, node: Node, restored: Restored) -> str | None:
         """The launch whose ring this came from."""

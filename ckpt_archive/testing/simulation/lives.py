@@ -44,7 +44,7 @@ def life(world: World) -> None:
         _Life(world, chance, nodes, room).play()
 
 
-BRIEF = (0, 1, 2, 4, 6, 8, 19, 20, 22, 24, 27, 30, 36, 37, 38, 43, 49, 52, 53, 56)
+BRIEF = (0, 1, 2, 4, 8, 12, 19, 20, 22, 24, 27, 36, 37, 38, 43, 49, 51, 52, 54, 56)
 """Seeds whose brief lives can be broken off everywhere in seconds: trainers, teams and pushes on one node or two."""
 
 

@@ -45,13 +45,15 @@ class Memory:
         del launch
         self._simple = False
 
-    def chose(self, launch: int, files: Files) -> None:
-        """It went back to this."""
+    def chose(self, launch: int, files: Files | None) -> None:
+        """It went back to this; None if that was gone before anybody could look."""
         self._chapters[launch].chosen = files
+        self._simple = self._simple and files is not None
 
-    def may_choose(self, launch: int, files: Files) -> None:
+    def may_choose(self, launch: int, files: Files | None) -> None:
         """It has restored this: with its first save it will have gone back to it."""
         self._chapters[launch].perhaps = files
+        self._simple = self._simple and files is not None
 
     def tries(self, launch: int, slot: Slot, files: Files) -> None:
         """It is about to save this."""

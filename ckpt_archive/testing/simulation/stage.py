@@ -82,7 +82,13 @@ class Stage(Watcher):
         self.diary = Diary()
         self.shelf = Shelf(self.diary, lambda slot: slot in self.oracle.slots)
         enforced = world.options.checksums_enforced
-        self.oracle = Oracle(self.store, self.diary, self.shelf.has_rotted, enforced=enforced)
+        self.oracle = Oracle(
+            self.store,
+            self.diary,
+            self.shelf.has_rotted,
+            lambda run: any(self.shelf.records_rotted(node, run) for node in self.nodes),
+            enforced=enforced,
+        )
         self.errors: Counter[tuple[str, str]] = Counter()
         self.uploads: dict[str, Begun] = {}
         self.born_us: dict[Process, int] = {}

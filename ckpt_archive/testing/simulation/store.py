@@ -208,6 +208,11 @@ class SimStore:
         assert fault in _LASTING, f"{fault} does not last"
         self._troubles.append((self._world.now_us + round(seconds * MICROSECONDS), fault, node))
 
+    @property
+    def is_troubled(self) -> bool:
+        """Whether one of the lasting faults has not ended."""
+        return any(ends_us > self._world.now_us for ends_us, _, _ in self._troubles)
+
     # --- what goes wrong -----------------------------------------------------------------------------------------------
 
     def _arrive(self, kind: str, key: str, upload_id: str = "") -> Fault | None:

@@ -12,7 +12,7 @@ from ckpt_archive.testing.simulation.job import Job, Launch, UserError
 from ckpt_archive.testing.simulation.memory import Memory
 from ckpt_archive.testing.simulation.node import Node
 from ckpt_archive.testing.simulation.process import Process, State
-from ckpt_archive.testing.simulation.shelf import STAGING, tree_of
+from ckpt_archive.testing.simulation.shelf import STAGING
 from ckpt_archive.testing.simulation.stage import Stage
 
 # About a minute: then a collective operation gives up.
@@ -68,6 +68,9 @@ class Training(Job):
                     self._note_choice(launch, key)
             node.clock.sleep(chance.choice(self.pauses((0.0, 1.0, 10.0, 60.0))))
             if chance.random() < 0.1:
+                if self.choices.pop(launch.number, None) is not None:
+                    # It has not saved since it restored a step, and now restores another one.
+                    memory.gave_up(launch.number)
                 self._look(node, run)
         run.finish()
 
@@ -94,7 +97,7 @@ class Training(Job):
             self.choices[launch.number] = restored.attempt, restored.step
             key = run._part.launch().launch.launch_key  # noqa: SLF001 - it has made a new one
             self.check_returned(node, restored)
-            memory.chose(launch.number, tree_of(node.disk.find(str(restored.path))))
+            memory.chose(launch.number, self.files_at(node, restored))
             self._note_choice(launch, key)
             return restored, key
         if steps and way < 0.25:
@@ -102,7 +105,7 @@ class Training(Job):
             restored = run.restore(chance.choice(steps))
             self.check_returned(node, restored)
             self.choices[launch.number] = restored.attempt, restored.step
-            memory.may_choose(launch.number, tree_of(node.disk.find(str(restored.path))))
+            memory.may_choose(launch.number, self.files_at(node, restored))
             return restored, key
         if way < 0.32:
             # Somebody who does not resume at all.
@@ -116,14 +119,14 @@ class Training(Job):
 
     def _resume(self, node: Node, run: Run, launch: Launch) -> Restored | None:
         stage = self.stage
-        before = self._trouble()
+        before = self._refusals()
         choice = stage.oracle.choices.get(self.run)
         restored = run.resume()
-        quiet = before == self._trouble()
+        quiet = before == self._refusals() and not stage.store.is_troubled
         files = None
         if restored is not None:
             self.check_returned(node, restored)
-            files = tree_of(node.disk.find(str(restored.path)))
+            files = self.files_at(node, restored)
             if choice is not None and (quiet or restored.source == "archive"):
                 assert restored.attempt is not None, f"resumed {restored}, whose launch has no number"
                 assert restored.attempt >= choice[0] or (restored.attempt, restored.step) == choice[1], (
@@ -132,13 +135,14 @@ class Training(Job):
         elif choice is not None and quiet:
             raise AssertionError(f"resumed nothing, after the choice of {choice}")
         spoilt = any(slot.run == self.run for slot in stage.diary.spoilt) or self._rotted(node)
-        self.memory.resumed(launch.number, files, sure=not spoilt)
+        gone = restored is not None and files is None
+        self.memory.resumed(launch.number, files, sure=not (spoilt or gone))
         return restored
 
     def _rotted(self, node: Node) -> bool:
         return any(inode.rotted for _, inode in node.disk.tree(f"{STAGING}/{self.run}"))
 
-    def _trouble(self) -> int:
+    def _refusals(self) -> int:
         """Changes whenever the store refuses somebody something."""
         faults = self.stage.world.faults_seen
         return sum(count for (kind, _), count in faults.items() if kind.startswith("store."))
