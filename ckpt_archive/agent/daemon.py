@@ -70,6 +70,7 @@ class Daemon:
         should_stop: Callable[[], bool],
         *,
         until_idle: bool = False,
+        hurry: Callable[[], bool] = lambda: False,
         on_pass: Callable[[Pass], None] | None = None,
     ) -> None:
         """Work until `should_stop`, until a newer agent asks for the staging directory, or until there is nothing to do.
@@ -78,6 +79,7 @@ class Daemon:
             should_stop: Asked between passes.
             until_idle: Leave when no launch lives and nothing is pending; also while credentials are refused: those of the
                 next launch may be better, and they reach an agent that it starts.
+            hurry: Asked before each share; once it says so, the pass begins nothing more.
             on_pass: Told what each pass did.
 
         Raises:
@@ -89,7 +91,7 @@ class Daemon:
             idle_since: float | None = None
             # Whoever removed the lock's file, with the staging directory perhaps, has made room for another agent.
             while not should_stop() and not self._newer_wants_it() and self._lock_inode() == inode:
-                done = self._pass()
+                done = self._pass(hurry)
                 if on_pass is not None:
                     on_pass(done)
                 now = self._machine.clock.monotonic()
@@ -133,9 +135,9 @@ class Daemon:
             if held is not None:
                 held.__exit__(None, None, None)
 
-    def _pass(self) -> Pass:
+    def _pass(self, should_stop: Callable[[], bool] = lambda: False) -> Pass:
         try:
-            done = self._agent.step()
+            done = self._agent.step(should_stop)
         except CkptArchiveError as error:
             _log.warning("%s", error)
             done = Pass(troubles=[str(error)])

@@ -118,19 +118,24 @@ class Agent:
         self._digested: set[str] = set()
         self._settled: set[str] = set()
         self._relieved_at_seconds = float("-inf")
+        self._should_stop: Callable[[], bool] = lambda: False
 
     @property
     def staging(self) -> Staging:
         """The staging directory."""
         return self._staging
 
-    def step(self) -> Pass:
+    def step(self, should_stop: Callable[[], bool] = lambda: False) -> Pass:
         """One pass.
+
+        Args:
+            should_stop: Asked before a share is archived; once it says so, nothing more is begun.
 
         Raises:
             UnavailableError: If the staging directory itself can not be read.
         """
         done = Pass()
+        self._should_stop = should_stop
         seen: set[str] = set()
         for name in self._staging.runs():
             run = self._staging.run(name)
@@ -165,7 +170,7 @@ class Agent:
             self._guarded(launch.archive_url, visit.key, partial(self._serve, visit, done))
         for share in reversed(shares):
             # The newest first: it is what a restart will ask for.
-            if share.folder not in self._digested:
+            if share.folder not in self._digested and not self._should_stop():
                 self._guarded("", share.folder, partial(self._digest, share))
         relieve(run, launches, self._settings, under_way=None)
         done.pending += [share for share in scan(run) if share.is_pinned]
@@ -205,7 +210,7 @@ class Agent:
                 partial(self._follow_promotions, visit, connection, attempt),
             )
         for share in visit.shares:
-            if share.is_pinned:
+            if share.is_pinned and not self._should_stop():
                 archive = partial(self._archive, visit, connection, share, attempt, done)
                 self._guarded(launch.archive_url, share.folder, archive)
 

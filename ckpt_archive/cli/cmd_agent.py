@@ -41,8 +41,8 @@ def command(
     """Archive what is staged on this node, until stopped.
 
     One agent serves all runs of a staging folder; which archive each goes to, the trainers have recorded there. The first
-    SIGTERM or Ctrl-C lets it finish its pass: the checkpoint under way, and those that wait already. A second one ends it
-    at once. That is safe, as is SIGKILL: the next agent goes on where this one stopped.
+    SIGTERM or Ctrl-C lets it finish the checkpoint under way, a second one ends it at once. That is safe, as is SIGKILL: the
+    next agent goes on where this one stopped.
     """
     settings = AgentSettings(transfer=transfer_settings(bandwidth, part_size))
     folder = staging_folder(staging)
@@ -65,7 +65,7 @@ def command(
         return stop()
 
     with Stop() as stop:
-        daemon.run(should_stop, until_idle=until_idle, on_pass=on_pass)
+        daemon.run(should_stop, until_idle=until_idle, hurry=stop, on_pass=on_pass)
     if frame.as_json:
         frame.screen.document([asdict(item) for item in archived])
 

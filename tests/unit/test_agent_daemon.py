@@ -325,3 +325,12 @@ def test_flush_that_takes_too_long_says_why_and_what_to_do(site: Site, node: Nod
 
 def test_flush_of_nothing(node: Node) -> None:
     node.run().flush(timeout_seconds=0)
+
+
+def test_who_is_told_to_stop_begins_nothing_more(site: Site, node: Node) -> None:
+    run = node.run(promote=Every(1))
+    for step in (10, 20, 30):
+        save(run, step)
+    told = iter([False, True, True])
+    node.daemon().run(passes(1), hurry=lambda: next(told, True))
+    assert [step for _, step in site.committed()] == [10]
