@@ -73,5 +73,5 @@ def test_every_verb_takes_the_common_options(verb: str) -> None:
 
 def test_the_agents_help_says_what_the_first_and_the_second_signal_do() -> None:
     text = SPOKEN.sub(" ", _help("agent"))
-    assert "first SIGTERM or Ctrl-C lets it finish its pass" in text
+    assert "first SIGTERM or Ctrl-C lets it finish the checkpoint under way" in text
     assert "second one ends it at once. That is safe" in text
