@@ -1,8 +1,10 @@
 """Small checkpoints for tests: files in memory, contributed and committed by the real code."""
 
+import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
+from ckpt_archive import record
 from ckpt_archive.commit.committing import Outcome, try_commit
 from ckpt_archive.commit.contribute import Contributed, contribute
 from ckpt_archive.contribution import Contribution
@@ -11,6 +13,7 @@ from ckpt_archive.executor import Executor, InlineExecutor
 from ckpt_archive.place import Place
 from ckpt_archive.share import Share
 from ckpt_archive.store.protocol import Store, StoreLimits
+from ckpt_archive.strictjson import Json
 from ckpt_archive.transfer.digesting import digest_share
 from ckpt_archive.transfer.plan import plan_objects
 from ckpt_archive.transfer.settings import TransferSettings
@@ -129,3 +132,17 @@ def archive_files(
         data[rank] = found.data
     last = len(ranks) - 1
     return try_commit(store, executor, place, archive_id=ARCHIVE_ID, writers=len(ranks), own={last: data[last]})
+
+
+def rewritten(data: bytes, old: bytes, new: bytes) -> bytes:
+    """A record in which somebody who can write records has replaced `old` by `new`: its checksum is right."""
+    assert old in data
+    return record.with_checksum(json.loads(data.replace(old, new)))
+
+
+def forged_record(members: Mapping[str, Json]) -> bytes:
+    """A record that somebody made of `members`, whatever they are; its checksum is right if there can be one."""
+    try:
+        return record.with_checksum(members)
+    except UnicodeEncodeError:
+        return json.dumps(members).encode()

@@ -71,7 +71,8 @@ def do_agent(scene: Scene, *, staging: str) -> Result:
 
 def do_restore(scene: Scene, *, url: str, to: str, run: str, attempt: int, step: int) -> Result:
     place = Place(run, attempt, step)
-    return asdict(restore_archived(scene.machine, scene.connect(url), place, lambda _: to, Selection()))
+    restored = restore_archived(scene.machine, scene.connect(url), place, lambda _: to, Selection())
+    return {**asdict(restored), "path": str(restored.path)}
 
 
 def do_train(

@@ -175,7 +175,7 @@ def test_a_record_without_a_member_is_read_or_refused_and_nothing_else(kind: str
     members = strictjson.decode(data.draw(st.sampled_from(EXAMPLES[kind])), "it")
     container, name = data.draw(st.sampled_from(list(slots(members))))
     del container[name]
-    read_or_refuse(DECODERS[kind], strictjson.encode(members))
+    read_or_refuse(DECODERS[kind], record.with_checksum(members))
 
 
 def slots(value: Json) -> Iterator[tuple[Json, Json]]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from ckpt_archive import record
 from ckpt_archive.disk.protocol import LockMode
 from ckpt_archive.errors import CapacityError, ConflictError
 from ckpt_archive.local.agent_status import AgentStatus, read_status, write_status
@@ -175,13 +176,18 @@ def test_an_older_agent_does_not_push_a_newer_one_out(node: Node) -> None:
     assert not Path(node.staging.root, "agent.handover.json").exists()
 
 
+def handover(*, protocol: int, version: int) -> bytes:
+    return record.with_checksum({"format": "ckpt-archive/agent-handover", "protocol": protocol, "version": version})
+
+
 @pytest.mark.parametrize(
     ("content", "leaves"),
     [
         (b"rubbish", False),
-        (b'{"format":"ckpt-archive/agent-handover","protocol":1,"version":1}\n', False),
-        (b'{"format":"ckpt-archive/agent-handover","protocol":2,"version":1}\n', True),
-        (b'{"format":"ckpt-archive/agent-handover","protocol":9,"version":7}\n', True),
+        (b'{"format":"ckpt-archive/agent-handover","protocol":2,"version":1}\n', False),
+        (handover(protocol=1, version=1), False),
+        (handover(protocol=2, version=1), True),
+        (handover(protocol=9, version=7), True),
     ],
 )
 def test_what_a_newer_agent_says(site: Site, node: Node, content: bytes, leaves: bool) -> None:

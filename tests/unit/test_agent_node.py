@@ -19,6 +19,7 @@ from ckpt_archive.promotion import Every
 from ckpt_archive.restore.archived import restore_archived
 from ckpt_archive.restore.selection import Selection
 from ckpt_archive.testing.archives import keys, read_tree
+from ckpt_archive.testing.checkpoints import rewritten
 from ckpt_archive.testing.hooked import Request
 from ckpt_archive.testing.site import URL, Node, Site, kill, save
 
@@ -374,7 +375,7 @@ def test_other_content_in_the_archive_is_a_conflict_and_the_first_stays(site: Si
     seal = Path(share.folder, "seal.json")
     found = path.stat()
     old = share.seal.files[0]
-    seal.write_text(seal.read_text().replace(str(old.mtime_ns), str(found.st_mtime_ns)))
+    seal.write_bytes(rewritten(seal.read_bytes(), b"%d" % old.mtime_ns, b"%d" % found.st_mtime_ns))
     done = node.ship()
     assert any("has contributed something else" in trouble for trouble in done.troubles)
     assert "has contributed something else" in gap(node.shares()[0])

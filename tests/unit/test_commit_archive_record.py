@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from ckpt_archive import strictjson
+from ckpt_archive import record, strictjson
 from ckpt_archive.commit import layout
 from ckpt_archive.commit.archive_record import ArchiveRecord, create_archive, open_archive
 from ckpt_archive.errors import IntegrityError, InvalidInputError, NotFoundError, UnavailableError
@@ -56,20 +56,20 @@ def test_opening_what_is_no_archive_says_how_to_make_one() -> None:
 
 
 def test_unknown_members_survive() -> None:
-    data = strictjson.encode({**strictjson.decode(ArchiveRecord("a", NOON).encode(), "it"), "newer": {"x": [1]}})
+    data = record.with_checksum({**strictjson.decode(ArchiveRecord("a", NOON).encode(), "it"), "newer": {"x": [1]}})
     assert ArchiveRecord.decode(data, "it").encode() == data
 
 
 def test_a_record_that_requires_more_than_this_release_knows_asks_for_an_upgrade() -> None:
     members = {**strictjson.decode(ArchiveRecord("a", NOON).encode(), "it"), "requires": ["tiles"]}
     with pytest.raises(InvalidInputError, match="Upgrade"):
-        ArchiveRecord.decode(strictjson.encode(members), "it")
+        ArchiveRecord.decode(record.with_checksum(members), "it")
 
 
 @pytest.mark.parametrize("change", [{"archive": ""}, {"archive": 3}, {"created_at": "yesterday"}, {"format": "x"}])
 def test_a_damaged_record_is_an_integrity_error_that_names_the_key(change: dict[str, object]) -> None:
     members = {**strictjson.decode(ArchiveRecord("a", NOON).encode(), "it"), **change}
     store = MemoryStore()
-    store.create(layout.ARCHIVE, Body.of(strictjson.encode(members)))
+    store.create(layout.ARCHIVE, Body.of(record.with_checksum(members)))
     with pytest.raises(IntegrityError, match=r"archive\.json"):
         open_archive(store)

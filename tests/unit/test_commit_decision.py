@@ -7,7 +7,7 @@ from ckpt_archive.commit.decision import GAP, PROMOTE, Action, Decision, decide,
 from ckpt_archive.errors import IntegrityError, UnavailableError
 from ckpt_archive.store.body import Body
 from ckpt_archive.store.memory import MemoryStore
-from ckpt_archive.testing.checkpoints import ARCHIVE_ID, NOON
+from ckpt_archive.testing.checkpoints import ARCHIVE_ID, NOON, rewritten
 from ckpt_archive.testing.counting import CountingStore
 from ckpt_archive.testing.hooked import HookedStore, Request
 
@@ -64,6 +64,6 @@ def test_a_decision_under_another_key_is_refused() -> None:
 
 
 def test_an_action_that_is_not_known_is_refused() -> None:
-    data = decision().encode().replace(b'"promote"', b'"perhaps"')
+    data = rewritten(decision().encode(), b'"promote"', b'"perhaps"')
     with pytest.raises(IntegrityError, match="perhaps"):
         Decision.decode(data, "it")

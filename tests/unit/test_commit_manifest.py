@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from ckpt_archive import strictjson
+from ckpt_archive import record, strictjson
 from ckpt_archive.commit.manifest import Manifest, ReceiptEntry
 from ckpt_archive.commit.marker import CommitMarker, write_marker
 from ckpt_archive.commit.receipt import Receipt
@@ -15,7 +15,7 @@ from ckpt_archive.digest import sha256_hex
 from ckpt_archive.errors import ConflictError, IntegrityError, InvalidInputError
 from ckpt_archive.place import Place
 from ckpt_archive.store.memory import MemoryStore
-from ckpt_archive.testing.checkpoints import ARCHIVE_ID, NOON, Files, contribution_of, share_of
+from ckpt_archive.testing.checkpoints import ARCHIVE_ID, NOON, Files, contribution_of, rewritten, share_of
 
 PLACE = Place("run", 2, 100)
 
@@ -151,14 +151,14 @@ def entries(manifest: Manifest) -> list[dict[str, object]]:
 def test_a_damaged_manifest_is_refused(change: Mapping[str, object], problem: str) -> None:
     members = {**strictjson.decode(Manifest.of([pair(item) for item in two()]).encode(), "it"), **change}
     with pytest.raises((IntegrityError, InvalidInputError), match=problem):
-        Manifest.decode(strictjson.encode(members), "it")
+        Manifest.decode(record.with_checksum(members), "it")
 
 
 def test_receipts_out_of_order_are_refused() -> None:
     manifest = Manifest.of([pair(item) for item in two()])
     members = {**strictjson.decode(manifest.encode(), "it"), "receipts": entries(manifest)[::-1]}
     with pytest.raises(IntegrityError, match="ranks 0, 1, 2"):
-        Manifest.decode(strictjson.encode(members), "it")
+        Manifest.decode(record.with_checksum(members), "it")
 
 
 def test_the_root_of_1000_writers_stays_small() -> None:
@@ -175,4 +175,4 @@ def test_a_marker_written_twice_within_a_second_is_one_marker() -> None:
     stored = store.read(*keys, limit_bytes=10_000).data
     assert CommitMarker.decode(stored, "it") == marker
     with pytest.raises(IntegrityError, match="not the marker of a commit"):
-        CommitMarker.decode(stored.replace(b'"commit"', b'"hold"'), "it")
+        CommitMarker.decode(rewritten(stored, b'"commit"', b'"hold"'), "it")

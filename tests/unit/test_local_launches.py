@@ -25,6 +25,7 @@ from ckpt_archive.local.launches import (
 from ckpt_archive.local.quarantine import quarantined
 from ckpt_archive.local.staging import RunStaging
 from ckpt_archive.place import Place
+from ckpt_archive.testing.checkpoints import rewritten
 from ckpt_archive.testing.staged import local_machine, prepared_run, save
 
 URL = "s3://bucket/prefix"
@@ -186,7 +187,7 @@ def test_a_damaged_record_is_set_aside_and_its_ordinal_never_used_again(run: Run
 def test_the_record_of_a_newer_release_is_left_alone_and_its_ordinal_is_taken(run: RunStaging) -> None:
     begin(run, "a")
     path = Path(run.launches, "00000000.json")
-    path.write_text(path.read_text().replace('"version":1', '"version":2'))
+    path.write_bytes(rewritten(path.read_bytes(), b'"version":1', b'"version":2'))
     assert load_launches(run) == []
     assert begin(run, "a").ordinal == 1
     assert path.exists()
@@ -201,7 +202,7 @@ def test_foreign_names_and_leftovers_among_launches_are_passed_over(run: RunStag
 
 def test_unknown_members_of_a_record_survive(run: RunStaging) -> None:
     launch = begin(run, "a").launch
-    data = launch.encode().replace(b'"writers":1', b'"writers":1,"zone":"x"')
+    data = rewritten(launch.encode(), b'"writers":1', b'"writers":1,"zone":"x"')
     again = type(launch).decode(data, "record")
     assert again.unknown == {"zone": "x"}
     assert again.encode() == data

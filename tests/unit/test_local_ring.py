@@ -19,6 +19,7 @@ from ckpt_archive.local.staging import RunStaging
 from ckpt_archive.local.tidy import clean
 from ckpt_archive.place import Place
 from ckpt_archive.share import FileEntry, Share
+from ckpt_archive.testing.checkpoints import rewritten
 from ckpt_archive.testing.staged import RULE, content, local_machine, overwrite, prepared_run, save
 
 EMPTY_SHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
@@ -139,7 +140,7 @@ def test_further_files_beside_the_sealed_ones_do_no_harm(run: RunStaging) -> Non
 def test_the_seal_of_a_newer_release_is_neither_used_nor_moved(run: RunStaging) -> None:
     share = save(run, 4).share
     seal = Path(share.folder, "seal.json")
-    seal.write_text(seal.read_text().replace('"version":1', '"version":2'))
+    seal.write_bytes(rewritten(seal.read_bytes(), b'"version":1', b'"version":2'))
     assert steps(run) == []
     assert seal.exists()
     assert reasons(run) == []

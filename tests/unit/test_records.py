@@ -27,7 +27,7 @@ def test_the_canonical_spelling() -> None:
     assert (
         data
         == (
-            '{"a":[1.5,100000000000000000000,null,true,{}],"b":"ü\\n","format":"ckpt-archive/thing","version":1,"é":-1}\n'
+            '{"a":[1.5,100000000000000000000,null,true,{}],"b":"ü\\n","crc32c":"4c2aa855","format":"ckpt-archive/thing","version":1,"é":-1}\n'
         ).encode()
     )
 

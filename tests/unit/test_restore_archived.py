@@ -34,7 +34,7 @@ from ckpt_archive.testing.archives import (
     put,
     read_tree,
 )
-from ckpt_archive.testing.checkpoints import ARCHIVE_ID, NOON, archive_files
+from ckpt_archive.testing.checkpoints import ARCHIVE_ID, NOON, archive_files, forged_record
 from ckpt_archive.testing.hooked import HookedStore, Request
 
 FILES = {"model.bin": b"weights!" * 400, "optim/state.bin": b"moments" * 20, "config.json": b"{}", "empty": b""}
@@ -315,11 +315,11 @@ def forged(store: MemoryStore, edit: Callable[[dict[str, object]], None]) -> Non
     """Change the receipt, and make the manifest fit it, as whoever can write into the bucket may."""
     members = json.loads(content(store, RECEIPT))
     edit(members)
-    data = json.dumps(members).encode()
+    data = forged_record(members)
     put(store, RECEIPT, data)
     manifest = json.loads(content(store, MANIFEST))
     manifest["receipts"][0] |= {"sha256": sha256_hex(data), "size": len(data)}
-    put(store, MANIFEST, json.dumps(manifest).encode())
+    put(store, MANIFEST, forged_record(manifest))
 
 
 @pytest.mark.parametrize(
@@ -394,7 +394,7 @@ def test_a_file_said_to_be_enormous_takes_no_room(store: MemoryStore, tmp_path: 
     forged(store, edit)
     manifest = json.loads(content(store, MANIFEST))
     manifest["size"] = sum(file["size"] for file in json.loads(content(store, RECEIPT))["files"])
-    put(store, MANIFEST, json.dumps(manifest).encode())
+    put(store, MANIFEST, forged_record(manifest))
     with pytest.raises(CkptArchiveError) as caught:
         archive_on(store).restore("run", to=tmp_path / "ck", exact_folder=True)
     assert caught.value.exit_code in (4, 7)

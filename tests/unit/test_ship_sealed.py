@@ -16,7 +16,7 @@ from ckpt_archive.place import Place
 from ckpt_archive.ship.sealed import Shipped, forget_other_archive, ship
 from ckpt_archive.store.memory import MemoryStore
 from ckpt_archive.store.protocol import Store
-from ckpt_archive.testing.checkpoints import ARCHIVE_ID, INLINE, NOON
+from ckpt_archive.testing.checkpoints import ARCHIVE_ID, INLINE, NOON, rewritten
 from ckpt_archive.testing.hooked import HookedStore, Request
 from ckpt_archive.testing.staged import RULE, local_machine, overwrite, prepared_run, save
 from ckpt_archive.transfer.settings import TransferSettings
@@ -96,6 +96,6 @@ def test_a_kept_receipt_of_a_newer_release_is_left_alone(run: RunStaging, store:
     share = promoted(run)
     connection = connected(store)
     ship(MACHINE, connection, share, 0)
-    rot(share, lambda data: data.replace(b'"version":1', b'"version":2'))
+    rot(share, lambda data: rewritten(data, b'"version":1', b'"version":2'))
     forget_other_archive(connection, share)
     assert share.has_receipt

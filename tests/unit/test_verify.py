@@ -10,7 +10,7 @@ from ckpt_archive.errors import ColdError, DeniedError, InvalidInputError, NotFo
 from ckpt_archive.place import Place
 from ckpt_archive.store.memory import MemoryStore
 from ckpt_archive.testing.archives import SMALL, archive_on, content, flip, keys, memory_store, put
-from ckpt_archive.testing.checkpoints import archive_files
+from ckpt_archive.testing.checkpoints import archive_files, rewritten
 from ckpt_archive.testing.counting import CountingStore
 from ckpt_archive.testing.hooked import HookedStore, Request
 
@@ -138,7 +138,7 @@ def test_no_damage_hides_another(store: MemoryStore, deep: bool) -> None:
 
 
 def test_a_record_of_another_archive_is_a_finding(store: MemoryStore) -> None:
-    put(store, layout.ARCHIVE, content(store, layout.ARCHIVE).replace(b"0123456789abcdef", b"f" * 16))
+    put(store, layout.ARCHIVE, rewritten(content(store, layout.ARCHIVE), b"0123456789abcdef", b"f" * 16))
     findings = found(store, deep=False, step=100)
     assert [item.key for item in findings] == [layout.manifest("run", 0, 100)]
     assert "was written for the archive 0123" in findings[0].problem
