@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from ckpt_archive.commit import catalog, layout
 from ckpt_archive.commit.connection import Connection
-from ckpt_archive.commit.decision import Action, read_decision
+from ckpt_archive.commit.decision import Action, read_decision, read_decisions
 from ckpt_archive.commit.launch import push_key
 from ckpt_archive.commit.manifest import Manifest
 from ckpt_archive.commit.receipt import Receipt
@@ -29,7 +29,9 @@ _UNREADABLE = (IntegrityError, InvalidInputError, NotFoundError)
 _ATTEMPT = re.compile(f"[0-9]{{{len(str(MAX_ATTEMPT))}}}")
 _DRAIN = "ckpt-archive drain --staging DIR"
 _MOST_PUSHES = 3  # commands shown
+_MOST_STEPS = 8
 _STEP = re.compile(f"[0-9]{{{len(str(MAX_STEP))}}}")
+_ATTEMPT = re.compile(f"[0-9]{{{len(str(MAX_ATTEMPT))}}}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,7 @@ def examine(machine: Machine, connection: Connection) -> tuple[DoctorFinding, ..
     """
     store = connection.store
     now = machine.clock.now()
-    names = {name for kind in ("manifests", "receipts", "data") for name in _folders(store, f"{kind}/")}
+    names = {name for kind in ("manifests", "receipts", "data", "runs") for name in _folders(store, f"{kind}/")}
     runs = sorted(name for name in names if RUN_NAME.fullmatch(name))
     findings = [_stranger(f"{name}/", "among the runs") for name in sorted(names.difference(runs))]
     for run in runs:
@@ -80,6 +82,35 @@ def _examine_run(store: Store, run: str, now: datetime) -> Iterator[DoctorFindin
         yield from _uncommitted(store, place)
     for place in sorted(uncommitted - contributed | given_up):
         yield from _left_over(store, place, now, given_up=place in given_up)
+    yield from _gaps(store, run, committed)
+
+
+def _gaps(store: Store, run: str, committed: set[Place]) -> Iterator[DoctorFinding]:
+    """What was to be archived and never will be: nothing can be done about it, but somebody may look for it."""
+    for name in _folders(store, f"{layout.RUNS}{run}/decisions/"):
+        if not _ATTEMPT.fullmatch(name):
+            yield _stranger(f"{layout.RUNS}{run}/decisions/{name}/", "among the decisions")
+            continue
+        try:
+            decisions = read_decisions(store, run, int(name))
+        except _UNREADABLE as error:
+            yield DoctorFinding("error", "unreadable decision", f"{run} (attempt {int(name)}): {error.message}")
+            continue
+        gaps = [
+            item
+            for step, item in sorted(decisions.items())
+            if item.action is Action.GAP and Place(run, int(name), step) not in committed
+        ]
+        if gaps:
+            steps = ", ".join(str(item.step) for item in gaps[:_MOST_STEPS]) + (
+                ", …" if len(gaps) > _MOST_STEPS else ""
+            )
+            yield DoctorFinding(
+                "note",
+                "gaps",
+                f"{run} (attempt {int(name)}): {len(gaps)} checkpoints were given up and will never be archived: {steps}; "
+                f"the last one because {gaps[-1].reason}",
+            )
 
 
 def _stranger(key: str, where: str) -> DoctorFinding:

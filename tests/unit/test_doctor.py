@@ -182,14 +182,33 @@ def test_what_was_given_up_is_awaited_by_nobody(store: MemoryStore, clock: Manua
     if not with_receipt:
         store.delete(layout.receipt("run", 0, 100, 0))
     decide(store, Decision(ARCHIVE_ID, "run", 0, 100, Action.GAP, "no room", "node", NOON))
-    (found,) = findings(store, clock)
+    found, gaps = findings(store, clock)
     assert (found.severity, found.what, found.command) == ("note", "given up", "")
+    assert (gaps.severity, gaps.what) == ("note", "gaps")
+    assert "1 checkpoints were given up and will never be archived: 100; the last one because no room" in gaps.detail
+
+
+def test_a_gap_of_a_run_that_has_nothing_else_is_told(store: MemoryStore, clock: ManualClock) -> None:
+    for step in (300, 100, 200):
+        decide(store, Decision(ARCHIVE_ID, "lost", 7, step, Action.GAP, f"reason {step}", "node", NOON))
+    decide(store, Decision(ARCHIVE_ID, "lost", 7, 400, Action.PROMOTE, "milestone", "node", NOON))
+    (found,) = findings(store, clock)
+    assert found.detail == (
+        "lost (attempt 7): 3 checkpoints were given up and will never be archived: 100, 200, 300; the last one because "
+        "reason 300"
+    )
+
+
+def test_a_gap_that_was_committed_after_all_is_none(store: MemoryStore, clock: ManualClock) -> None:
+    archive_files(store, PLACE, FILES)
+    decide(store, Decision(ARCHIVE_ID, "run", 0, 100, Action.GAP, "no room", "node", NOON))
+    assert findings(store, clock) == ()
 
 
 def test_a_damaged_decision_hides_nothing(store: MemoryStore, clock: ManualClock) -> None:
     contribute_files(store, PLACE, FILES, contribution=contribution_of(2))
     put(store, layout.decision("run", 0, 100), b"{")
-    assert [found.what for found in findings(store, clock)] == ["awaiting writers"]
+    assert [found.what for found in findings(store, clock)] == ["awaiting writers", "unreadable decision"]
 
 
 def test_uploads_begun_long_ago_are_forgotten_ones(store: MemoryStore, clock: ManualClock) -> None:

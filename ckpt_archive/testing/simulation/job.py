@@ -4,6 +4,7 @@ When a launch ends, or seems dead because it stands still, the next one begins: 
 a zombie.
 """
 
+import abc
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -42,7 +43,7 @@ class Launch:
     processes: list[Process] = field(default_factory=list)
 
 
-class Job:
+class Job(abc.ABC):
     """A row of launches.
 
     Args:
@@ -70,9 +71,9 @@ class Job:
         self.current = Launch(self.begun)
         self.launch(self.current)
 
+    @abc.abstractmethod
     def launch(self, launch: Launch) -> None:
         """Start its processes."""
-        raise NotImplementedError
 
     def ended(self, process: Process) -> None:
         """A process of the life has ended."""
