@@ -219,9 +219,7 @@ def _about_the_object(code: str, status: int, request: Request, what: str) -> er
     if code == "InvalidRange":
         return errors.IntegrityError(what, hint="Its receipt and the object disagree: verify this checkpoint.")
     if code == "InvalidObjectState":
-        return errors.ColdError(
-            what, hint="It is in a cold storage class: thaw it first (aws s3api restore-object)."
-        )
+        return errors.ColdError(what, hint="It is in a cold storage class: thaw it first (aws s3api restore-object).")
     return None
 
 
