@@ -177,13 +177,27 @@ class Agent:
         done.untold += sum(map(len, outbox.missed_launches(run).values()))
         return seen
 
+    def _wants_nothing(self, visit: _Visit, *, busy: bool) -> bool:
+        if busy:
+            return self._may_still_decide(visit)
+        return visit.key in self._settled or read_resume(visit.run, visit.launch.ordinal) is None
+
+    def _may_still_decide(self, visit: _Visit) -> bool:
+        """Whether a writer alone has failed to save and not yet written down where it went on from.
+
+        Its record in the archive would say "from nothing" for ever. Nobody awaits its gaps; those of many writers are told
+        at once.
+        """
+        run, launch = visit.run, visit.launch
+        if launch.writers > 1 or visit.shares or read_resume(run, launch.ordinal) is not None:
+            return False
+        return not has_ended(run, launch.ordinal)
+
     def _serve(self, visit: _Visit, done: Pass) -> None:
         """All that a launch wants from its archive. A launch that has decided, saved and missed nothing wants nothing."""
         run, launch = visit.run, visit.launch
         busy = bool(visit.shares or visit.missed)
-        if not launch.archive_url or (not busy and visit.key in self._settled):
-            return
-        if not busy and read_resume(run, launch.ordinal) is None:
+        if not launch.archive_url or self._wants_nothing(visit, busy=busy):
             return
         connection, is_new = self._archives.at(launch.archive_url)
         if is_new:

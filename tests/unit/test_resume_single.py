@@ -1,5 +1,6 @@
 """A single writer comes back: after nothing, a crash, a roll-back, a loss; here or elsewhere; with the archive or not."""
 
+import errno
 import inspect
 import logging
 import os
@@ -9,7 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from ckpt_archive.commit import latest, layout
+from ckpt_archive.commit.decision import read_decisions
 from ckpt_archive.commit.latest import standing
+from ckpt_archive.commit.launch_record import Launch
 from ckpt_archive.errors import IntegrityError, InvalidInputError, NotFoundError, UnavailableError
 from ckpt_archive.local.launches import begin_launch, load_launches, read_attempt, read_resume, record_resume
 from ckpt_archive.local.quarantine import quarantined
@@ -587,3 +591,43 @@ def test_a_word_in_the_log_about_where_it_goes_on(node: Node, caplog: pytest.Log
     resumed(node)
     assert "run run-a goes on from nothing" in caplog.text
     assert "run run-a goes on from step 10 (ring" in caplog.text
+
+
+def test_a_choice_that_could_not_be_written_down_at_first_is_still_what_the_archive_is_told(node: Node) -> None:
+    """The first save failed with it; a gap is known, and the uploader must not speak for a launch that may still decide."""
+    launch(node, 10, 20, 30, 40)
+    run = node.run(promote=Every(1))
+    assert run.restore(20).step == 20
+
+    def full(verb: str, path: str) -> None:
+        if verb == "create" and "resume.json" in path:
+            raise OSError(errno.EMFILE, "Too many open files", path)
+
+    node.fs.before = full
+    assert not save(run, 50).staged
+    node.ship()
+    assert (
+        node.archive().connection.store.list(layout.attempts_folder("run-a")).objects[0].key.endswith("99999999.json")
+    )
+    node.fs.before = lambda verb, path: None
+    assert save(run, 60).staged
+    node.ship()
+    newest = read_attempt_record(node, 1)
+    assert (newest.resume_from, newest.explicit) == (Place("run-a", 0, 20), True)
+    kill(run)
+    assert resumed(node) == (60, 1, "ring")
+
+
+def test_a_launch_that_ended_without_a_save_tells_its_gaps(node: Node) -> None:
+    run = node.run(promote=Every(1))
+    node.fs.free_bytes = 1000
+    assert not save(run, 10).staged
+    node.ship()
+    assert read_decisions(node.site.store, "run-a", 0) == {}
+    kill(run)
+    node.ship()
+    assert list(read_decisions(node.site.store, "run-a", 0)) == [10]
+
+
+def read_attempt_record(node: Node, attempt: int) -> Launch:
+    return latest.read_attempt(node.site.store, "run-a", layout.attempt_record("run-a", attempt)).launch
