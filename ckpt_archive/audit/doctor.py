@@ -21,7 +21,7 @@ from ckpt_archive.machine import Machine
 from ckpt_archive.names import MAX_ATTEMPT, MAX_STEP, RUN_NAME
 from ckpt_archive.place import Place
 from ckpt_archive.settings import LAUNCH_KEY
-from ckpt_archive.store.protocol import Store, UploadInfo, list_all
+from ckpt_archive.store.protocol import Store, UploadInfo, list_all, list_folders
 
 # Younger ones are more likely still at work than forgotten.
 _YOUNG = timedelta(hours=24)
@@ -239,14 +239,8 @@ def _uploads(store: Store, now: datetime) -> Iterator[DoctorFinding]:
 
 def _folders(store: Store, prefix: str) -> Iterator[str]:
     """Names of the folders directly below `prefix`."""
-    token: str | None = None
-    while True:
-        page = store.list(prefix, delimiter="/", token=token)
-        for folder in page.prefixes:
-            yield folder[len(prefix) :].rstrip("/")
-        token = page.next_token
-        if token is None:
-            return
+    for folder in list_folders(store, prefix):
+        yield folder[len(prefix) :].rstrip("/")
 
 
 def _steps(store: Store, kind: str, run: str) -> set[Place]:

@@ -14,7 +14,7 @@ from ckpt_archive.errors import ConflictError, IntegrityError, InvalidInputError
 from ckpt_archive.executor import Executor
 from ckpt_archive.names import check_run_name, check_step
 from ckpt_archive.place import Place
-from ckpt_archive.store.protocol import Store
+from ckpt_archive.store.protocol import Store, list_folders
 from ckpt_archive.transfer.verify import Wanted
 
 _READS_IN_FLIGHT = 16
@@ -37,7 +37,7 @@ class Loaded:
 
 def runs(store: Store) -> Iterator[str]:
     """The runs that have a committed checkpoint, in the order in which the store lists their folders."""
-    for folder in _folders(store, layout.MANIFESTS):
+    for folder in list_folders(store, layout.MANIFESTS):
         yield layout.manifests_run(folder)
 
 
@@ -199,18 +199,8 @@ def wanted(receipts: Sequence[Receipt]) -> list[Wanted]:
 
 def _attempts(store: Store, run: str) -> Iterator[int]:
     """The attempts of a run that have a manifest, newest first."""
-    for folder in _folders(store, layout.manifests_folder(run)):
+    for folder in list_folders(store, layout.manifests_folder(run)):
         yield layout.manifests_attempt(folder)
-
-
-def _folders(store: Store, folder: str) -> Iterator[str]:
-    token: str | None = None
-    while True:
-        page = store.list(folder, delimiter="/", token=token)
-        yield from page.prefixes
-        token = page.next_token
-        if token is None:
-            return
 
 
 def _entry(manifest: Manifest, rank: int) -> ReceiptEntry:

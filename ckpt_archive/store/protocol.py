@@ -8,7 +8,7 @@ Every implementation passes `testing.conformance`. All of them raise only errors
 `UnavailableError` (nothing is known: it may have landed), `InvalidInputError`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -209,3 +209,14 @@ def list_all(store: Store, prefix: str) -> tuple[ObjectInfo, ...]:
         token = page.next_token
         if token is None:
             return tuple(objects)
+
+
+def list_folders(store: Store, prefix: str) -> Iterator[str]:
+    """The folders directly below `prefix`, each whole and ending in '/'; a page is only asked for when it is needed."""
+    token: str | None = None
+    while True:
+        page = store.list(prefix, delimiter="/", token=token)
+        yield from page.prefixes
+        token = page.next_token
+        if token is None:
+            return
