@@ -41,7 +41,7 @@ class SystemClock:
 
 def to_text(moment: datetime) -> str:
     """RFC 3339 in UTC with microseconds, the one spelling of a time in stored files."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return f"{moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
 
 
 def from_text(text: str) -> datetime:
@@ -50,8 +50,8 @@ def from_text(text: str) -> datetime:
     Raises:
         ValueError: If the text is not in exactly that form.
     """
-    # Compared, because `strptime` is lenient: it takes single digits, short fractions and the digits of other scripts.
-    moment = datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC) if len(text) == _TEXT_LENGTH else None
+    # Compared, because ISO 8601 has many spellings.
+    moment = datetime.fromisoformat(text) if len(text) == _TEXT_LENGTH and text[-1] == "Z" else None
     if moment is None or to_text(moment) != text:
         raise ValueError(f"{text[:40]!r} is not of the form 2026-03-01T12:00:00.000000Z")
     return moment

@@ -13,6 +13,7 @@ from ckpt_archive.commit.archive_record import create_archive, open_archive
 from ckpt_archive.commit.connection import Connection
 from ckpt_archive.disk.posix import PosixFileSystem
 from ckpt_archive.executor import ThreadExecutor
+from ckpt_archive.local.known import Known
 from ckpt_archive.local.staging import Staging
 from ckpt_archive.machine import Machine
 from ckpt_archive.patience import Patience
@@ -120,7 +121,7 @@ def agent_at(
     machine = system_machine()
     agent = Agent(
         machine,
-        Staging(machine, staging, allow_network=allow_network),
+        Staging(machine, staging, allow_network=allow_network, known=Known()),
         lambda url: connect(url, machine, settings.transfer, Patience.MEDIUM),
         settings,
         progress,

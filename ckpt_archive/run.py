@@ -10,6 +10,7 @@ from ckpt_archive.checkpoint import Checkpoint, plain_metrics
 from ckpt_archive.errors import CapacityError, InvalidInputError, NotFoundError
 from ckpt_archive.local.agent_status import read_status
 from ckpt_archive.local.gaps import record_missed
+from ckpt_archive.local.known import Known
 from ckpt_archive.local.ring import scan
 from ckpt_archive.local.seal import Draft, SealOutcome
 from ckpt_archive.local.staging import Staging
@@ -62,7 +63,7 @@ class Run:
         self._settings = settings
         self._machine = machine
         self._environment = environment
-        self._staging = Staging(machine, settings.staging, allow_network=settings.network_staging)
+        self._staging = Staging(machine, settings.staging, allow_network=settings.network_staging, known=Known())
         self._run = self._staging.run(settings.name)
         self._saver = Saver(self._run, settings, start_agent)
         self._part = Participation(self._run, settings, environment, archive.url)

@@ -31,8 +31,10 @@ def encode(value: Json) -> bytes:
         ValueError: If `value` holds NaN, an infinity, or half of a surrogate pair.
         TypeError: If it holds what JSON does not know.
     """
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"))
-    return text.encode("utf-8") + b"\n"
+    return _ENCODER.encode(value).encode("utf-8") + b"\n"
+
+
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"))
 
 
 def check(value: Json) -> None:
@@ -59,9 +61,7 @@ def decode(data: bytes, what: str, *, limit_bytes: int = MAX_RECORD_BYTES) -> di
     if len(data) > limit_bytes:
         _refuse(what, f"it has {len(data)} bytes, more than the {limit_bytes} that such a record may have")
     try:
-        value = json.loads(
-            data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_not_finite, parse_float=_finite
-        )
+        value = _DECODER.decode(data.decode("utf-8"))
         check(value)
     except RecursionError:
         _refuse(what, _TOO_DEEP)
@@ -108,6 +108,9 @@ def _finite(text: str) -> float:
     if not math.isfinite(number):
         _not_finite(text)
     return number
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_not_finite, parse_float=_finite)
 
 
 def _check_value(value: Json, depth: int) -> None:

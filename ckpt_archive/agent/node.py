@@ -117,7 +117,7 @@ class Agent:
         self._compared: set[str] = set()
         self._digested: set[str] = set()
         self._settled: set[str] = set()
-        self._relieved_at_seconds = float("-inf")
+        self._relieved_at_seconds = 0.0
         self._should_stop: Callable[[], bool] = lambda: False
 
     @property
@@ -136,6 +136,8 @@ class Agent:
         """
         done = Pass()
         self._should_stop = should_stop
+        # A pass relieves at its end.
+        self._relieved_at_seconds = self._machine.clock.monotonic()
         seen: set[str] = set()
         for name in self._staging.runs():
             run = self._staging.run(name)
@@ -159,10 +161,11 @@ class Agent:
         """All that a run wants; the keys of what is to be remembered."""
         clean(run)
         launches = load_launches(run)
+        # Before the ring is looked at: what a launch seals last must be seen by a pass that finds it ended.
+        done.live = done.live or any(not has_ended(run, launch.ordinal) for launch in reversed(launches))
         shares = scan(run)
         missed = outbox.missed_launches(run)
         seen = {share.folder for share in shares}
-        done.live = done.live or any(not has_ended(run, launch.ordinal) for launch in reversed(launches))
         for launch in launches:
             own = [share for share in shares if share.launch == launch.ordinal]
             visit = _Visit(run, launch, own, missed.get(launch.ordinal, []), shares)
@@ -172,8 +175,9 @@ class Agent:
             # The newest first: it is what a restart will ask for.
             if share.folder not in self._digested and not self._should_stop():
                 self._guarded("", share.folder, partial(self._digest, share))
-        relieve(run, launches, self._settings, under_way=None)
-        done.pending += [share for share in scan(run) if share.is_pinned]
+        if relieve(run, launches, shares, self._settings, under_way=None):
+            shares = scan(run)
+        done.pending += [share for share in shares if share.is_pinned]
         done.untold += sum(map(len, outbox.missed_launches(run).values()))
         return seen
 
@@ -284,6 +288,7 @@ class Agent:
         for name in self._staging.runs():
             run = self._staging.run(name)
             try:
-                relieve(run, load_launches(run), self._settings, under_way=under_way if name == under_way.run else None)
+                going_up = under_way if name == under_way.run else None
+                relieve(run, load_launches(run), scan(run), self._settings, under_way=going_up)
             except CkptArchiveError as error:
                 _log.warning("%s: %s", run.folder, error)

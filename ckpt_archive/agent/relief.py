@@ -19,40 +19,51 @@ _log = logging.getLogger(__name__)
 
 
 def relieve(
-    run: RunStaging, launches: Sequence[LocalLaunch], settings: AgentSettings, *, under_way: SealedShare | None
-) -> None:
+    run: RunStaging,
+    launches: Sequence[LocalLaunch],
+    shares: Sequence[SealedShare],
+    settings: AgentSettings,
+    *,
+    under_way: SealedShare | None,
+) -> bool:
     """Evict what the ring need not hold; under pressure also what a restart can do without, and then give promotions up.
 
     Args:
         run: The run.
         launches: Its launches; the newest one that has saved says how much is kept.
+        shares: What lay in its ring a moment ago.
         settings: Whether promotions may be given up.
         under_way: A share that is being archived now and is not given up.
+
+    Returns:
+        Whether anything was evicted or given up.
 
     Raises:
         UnavailableError: If the disk does not answer.
         CapacityError: If the disk is so full that not even a gap can be recorded.
     """
-    shares = scan(run)
     saved = {share.launch for share in shares}
     newest = next((launch for launch in reversed(launches) if launch.ordinal in saved), None)
     if newest is None:
-        return
-    evict(run, newest.keep_local)
+        return False
+    # Only beyond that many is anything evicted; what has come since is for the next time.
+    groups = {(share.launch, share.step) for share in shares}
+    changed = len(groups) > newest.keep_local and bool(evict(run, newest.keep_local))
     if not settings.give_up_under_pressure:
-        return
-    shares = scan(run)
+        return changed
     expected_bytes = _expected_bytes(shares)
-    if _shortage(run, expected_bytes, newest.quota_bytes) is not None:
-        evict(run, least_kept(newest.writers))
-        shares = scan(run)
+    if _shortage(run, expected_bytes, newest.quota_bytes) is None:
+        return changed
+    evict(run, least_kept(newest.writers))
+    shares = scan(run)
     left: list[Group] | None = None
     while (shortage := _shortage(run, expected_bytes, newest.quota_bytes)) is not None:
         left = _thinnable(run, shares, newest.keep_local, under_way) if left is None else left
         if not left:
-            return
+            break
         _give_up_group(shares, left.pop(0), shortage)
         evict(run, newest.keep_local)
+    return True
 
 
 def _shortage(run: RunStaging, expected_bytes: int, quota_bytes: int | None) -> CapacityError | None:

@@ -360,8 +360,16 @@ def _look(run: RunStaging, ordinal: int, *, joining: bool = False) -> LocalLaunc
     Whoever looks for a launch to join must not pass one over that lives: two of one key would tear its checkpoints apart.
     """
     path = run.launch_file(ordinal, _RECORD)
+    known = run.staging.known
     try:
-        return _decode_launch(run, ordinal, durable.read_small(run.machine.fs, path))
+        if known is None:
+            return _decode_launch(run, ordinal, durable.read_small(run.machine.fs, path))
+        stat = run.machine.fs.stat(path)
+        launch = known.value(path, stat, LocalLaunch)
+        if launch is None:
+            launch = _decode_launch(run, ordinal, durable.read_small(run.machine.fs, path))
+            known.learn(path, stat, launch)
+        return launch
     except (FileNotFoundError, InvalidInputError):
         return None
     except IntegrityError as error:

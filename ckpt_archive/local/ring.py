@@ -58,6 +58,11 @@ def evict(run: RunStaging, keep_local: int) -> list[Group]:
         with held:
             findings = scanning.inspect(run)
             groups = evictable(findings.shares, keep_local, protected_groups(run, findings.shares, keep_local))
+            if groups and run.staging.known is not None:
+                # Nothing goes on the strength of one that only stood here when this process saw it last.
+                run.staging.known.forget()
+                findings = scanning.inspect(run)
+                groups = evictable(findings.shares, keep_local, protected_groups(run, findings.shares, keep_local))
             if groups:
                 # A share may be seen before its name is durable: nothing goes on the strength of one that power loss takes.
                 for launch, step in complete_groups(findings.shares, keep_local)[: max(1, keep_local)]:

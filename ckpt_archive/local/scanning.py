@@ -65,7 +65,7 @@ def scan(run: RunStaging, *, strict: bool = False) -> list[SealedShare]:
     with converting(f"the ring {run.ring} can not be read"):
         findings = inspect(run)
         if findings.suspects:
-            set_suspects_aside(run)
+            _set_suspects_aside(run)
         for place in findings.unreadable:
             if strict:
                 raise UnavailableError(
@@ -75,24 +75,37 @@ def scan(run: RunStaging, *, strict: bool = False) -> list[SealedShare]:
         return findings.shares
 
 
-def set_suspects_aside(run: RunStaging) -> int:
-    """Move what is not a sealed share to quarantine, unless somebody reads from the ring just now; how many were moved."""
+def _set_suspects_aside(run: RunStaging) -> None:
+    """Move what is not a sealed share to quarantine, unless somebody reads from the ring just now."""
     held = run.machine.fs.try_lock(run.ring_lock, LockMode.EXCLUSIVE)
     if held is None:
-        return 0
+        return
     with held:
         # Looked at again: only now nobody else takes shares away, so what looks torn is torn.
-        return sum(set_aside(run, suspect.path, suspect.reason) is not None for suspect in inspect(run).suspects)
+        for suspect in inspect(run).suspects:
+            set_aside(run, suspect.path, suspect.reason)
 
 
-def saves_count(run: RunStaging, rank: int) -> int:
+def saves_count(run: RunStaging, rank: int, *, launch: int | None = None) -> int:
     """The highest number of saves that a seal of this writer on this node tells; 0 before the first.
+
+    Args:
+        run: The run.
+        rank: Which writer.
+        launch: A local launch of whose saves none must be passed over, because the number orders them.
 
     Raises:
         UnavailableError: If the disk does not answer.
     """
     with converting(f"the ring {run.ring} can not be read"):
         findings = inspect(run)
+    if launch is not None:
+        folder = run.launch_folder(launch)
+        for place in findings.unreadable:
+            if f"{place.path}/".startswith(f"{folder}/"):
+                raise UnavailableError(
+                    f"{place.path} can not be read: {place.reason}", hint="It may be the newest save: try again."
+                )
     return max((share.seal.saves for share in (*findings.shares, *findings.replaced) if share.rank == rank), default=0)
 
 

@@ -3,12 +3,13 @@
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ckpt_archive.disk import durable
 from ckpt_archive.disk.protocol import Kind, LockMode, join, parent
 from ckpt_archive.errors import InvalidInputError
 from ckpt_archive.local.faults import converting
+from ckpt_archive.local.known import Known
 from ckpt_archive.machine import Machine
 from ckpt_archive.names import MAX_ATTEMPT, MAX_RANK, MAX_STEP, RUN_NAME, check_run_name
 
@@ -34,6 +35,7 @@ class Staging:
         machine: The disk it lies on, and the rest of the machine.
         root: Absolute path.
         allow_network: Whether a network file system is accepted.
+        known: What was read before and need not be read again, for a process that looks every second; None: read all.
 
     Raises:
         InvalidInputError: If `root` is not absolute.
@@ -42,6 +44,7 @@ class Staging:
     machine: Machine
     root: str
     allow_network: bool = False
+    known: Known | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if not self.root.startswith("/"):

@@ -36,10 +36,9 @@ def clean(run: RunStaging) -> Cleaned:
     """
     with converting(f"{run.folder} can not be cleaned"):
         drafts, foreign = _clean_drafts(run)
-        quarantined = foreign + scanning.set_suspects_aside(run)
-        replaced = _clean_ring(run)
+        replaced, suspects = _clean_ring(run)
         empty_trash(run)
-    return Cleaned(drafts, replaced, quarantined)
+    return Cleaned(drafts, replaced, foreign + suspects)
 
 
 def _clean_drafts(run: RunStaging) -> tuple[int, int]:
@@ -74,11 +73,15 @@ def _clean_draft(run: RunStaging, name: str) -> bool:
     return was_there
 
 
-def _clean_ring(run: RunStaging) -> int:
+def _clean_ring(run: RunStaging) -> tuple[int, int]:
+    """(replaced shares removed, suspects set aside)."""
+    if not _wants_cleaning(scanning.inspect(run)):
+        return 0, 0
     held = run.machine.fs.try_lock(run.ring_lock, LockMode.EXCLUSIVE)
     if held is None:
-        return 0
+        return 0, 0
     with held:
+        # Looked at again: only now nobody else takes shares away, so what looks torn is torn.
         findings = scanning.inspect(run)
         replaced = [share for share in findings.replaced if not share.is_begun]
         for share in replaced:
@@ -87,4 +90,9 @@ def _clean_ring(run: RunStaging) -> int:
             throw_away(run, share.folder)
         for folder in findings.empty:
             remove_if_empty(run, folder)
-    return len(replaced)
+        suspects = sum(set_aside(run, suspect.path, suspect.reason) is not None for suspect in findings.suspects)
+    return len(replaced), suspects
+
+
+def _wants_cleaning(findings: scanning.Findings) -> bool:
+    return bool(findings.suspects or findings.replaced or findings.empty)

@@ -173,14 +173,37 @@ class RetryingStore:
         now = self._clock.monotonic()
         if now >= self._until_seconds:
             raise UnavailableError(f"{self.url} did not answer in the time allowed", hint="Try again later.")
-        latest = min(now + self._policy.deadline_seconds, self._until_seconds)
+        may_pass = again or _is_passing
+        try:
+            return call()
+        except Exception as error:
+            # Nearly every call is answered at once: only what was not is worth a plan.
+            if not may_pass(error):
+                raise
+            return self._try_again(call, may_pass, error, since_seconds=now)
+
+    def _try_again(
+        self,
+        call: Callable[[], T],
+        may_pass: Callable[[BaseException], bool],
+        first: Exception,
+        *,
+        since_seconds: float,
+    ) -> T:
+        latest = min(since_seconds + self._policy.deadline_seconds, self._until_seconds)
+        failed: list[Exception] = [first]
+
+        def attempt() -> T:
+            if failed:
+                raise failed.pop()
+            return call()
 
         def is_over(state: RetryCallState) -> bool:
             late = self._clock.monotonic() + state.upcoming_sleep >= latest
             return late or state.attempt_number >= self._policy.max_tries
 
         retrying = Retrying(
-            retry=retry_if_exception(again or _is_passing),
+            retry=retry_if_exception(may_pass),
             wait=self._pause_seconds,
             stop=is_over,
             after=self._tell_of_throttling,
@@ -188,7 +211,7 @@ class RetryingStore:
             sleep=self._clock.sleep,
             reraise=True,
         )
-        return retrying(call)
+        return retrying(attempt)
 
     def _pause_seconds(self, state: RetryCallState) -> float:
         bound = min(

@@ -73,11 +73,11 @@ def test_digests_of_a_newer_release_are_left_alone(tmp_path: Path) -> None:
 
 
 def test_times_have_one_spelling() -> None:
-    moment = datetime(2026, 3, 1, 12, 0, 0, 5, tzinfo=UTC)
-    assert clock.from_text(clock.to_text(moment)) == moment
+    for moment in (datetime(2026, 3, 1, 12, 0, 0, 5, tzinfo=UTC), datetime(1, 3, 1, tzinfo=UTC)):
+        assert clock.from_text(clock.to_text(moment)) == moment
     for text in (
         "2026-3-1T12:00:00.000005Z", "2026-03-01T12:00:00.5Z", "2026-03-01T12:00:00.000005+00:00", "2026-03-01T12:00:00Z",
-        "٢٠٢٦-03-01T12:00:00.000005Z", "0999-03-01T12:00:00.000005Z", "2026-03-01T12:00:00.000005Z ", "",
+        "٢٠٢٦-03-01T12:00:00.000005Z", "999-03-01T12:00:00.0000005Z", "2026-03-01T12:00:00.000005Z ", "",
         "2026-02-30T12:00:00.000005Z", "2026-03-01t12:00:00.000005z", "2026-03-01T12:00:60.000005Z",
     ):  # fmt: skip
         with pytest.raises(ValueError):  # noqa: PT011 - some of the texts are Python's own
