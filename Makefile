@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SEEDS ?= 1000
+HOURS ?=
 PYTEST_WORKERS ?= 2
 
 .DEFAULT_GOAL := help
@@ -57,8 +58,8 @@ coverage: $(VENV)/.setup  ## all tests, and which branches they did not take
 demo: $(VENV)/.demo  ## the whole story on this machine: train, kill, resume, look, verify, restore
 	$(BIN)/ckpt-archive demo
 
-soak: $(VENV)/.setup  ## SEEDS=1000 simulated histories with every fault there is
-	$(BIN)/python -m ckpt_archive.testing.soak --seeds $(SEEDS)
+soak: $(VENV)/.setup  ## simulated lives on all cores: SEEDS=1000 of them, or HOURS=2, which may be broken off and go on
+	$(BIN)/python -m ckpt_archive.testing.soak --state .soak $(if $(HOURS),--hours $(HOURS),--seeds $(SEEDS))
 
 clean:  ## remove everything that was made here
 	rm -rf $(VENV) build dist htmlcov .coverage .coverage.* *.egg-info
