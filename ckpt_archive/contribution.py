@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from ckpt_archive import clock
+from ckpt_archive.names import check_writers
 from ckpt_archive.strictjson import Fields, Json
 
 
@@ -57,7 +58,7 @@ class Contribution:
         """
         return cls(
             launch_key=fields.text("launch_key"),
-            writers=fields.number("writers"),
+            writers=fields.number("writers", check_writers),
             staged_at=fields.time("staged_at"),
             promotion=fields.mapping("promotion"),
             metrics=fields.mapping("metrics"),

@@ -17,6 +17,7 @@ SHA256_HEX = re.compile(r"[0-9a-f]{64}")
 MAX_STEP = 10**12 - 1
 MAX_ATTEMPT = 10**8 - 1
 MAX_RANK = 10**6 - 1
+MAX_WRITERS = MAX_RANK + 1
 
 # 255 bytes is the longest name that ext4, xfs, btrfs and every measured object store's key segment accept;
 # the whole path stays below S3's key limit of 1,024 bytes, the depth below any tool's recursion.
@@ -33,7 +34,7 @@ def check_run_name(name: str) -> str:
     """
     if isinstance(name, str) and RUN_NAME.fullmatch(name):
         return name
-    proposal = re.sub(r"[^a-z0-9._-]+", "-", str(name).lower()).lstrip("._-")[:128]
+    proposal = re.sub(r"[^a-z0-9._-]+", "-", str(name)[:1_000].lower()).lstrip("._-")[:128]
     hint = "A run name is 1 to 128 characters of a-z, 0-9, '.', '_' and '-', and begins with a letter or digit."
     if RUN_NAME.fullmatch(proposal):
         hint += f" Try {proposal!r}."
@@ -59,6 +60,15 @@ def check_attempt(attempt: int) -> int:
 def check_rank(rank: int) -> int:
     """Return `rank` if it is an integer from 0 to 10^6 - 1, else raise `InvalidInputError`."""
     return _check_number(rank, "rank", MAX_RANK)
+
+
+def check_writers(writers: int) -> int:
+    """Return `writers` if it is an integer from 1 to 10^6, else raise `InvalidInputError`."""
+    if isinstance(writers, bool) or not isinstance(writers, int) or not 1 <= writers <= MAX_WRITERS:
+        raise InvalidInputError(
+            f"{writers!r} writers are not possible", hint=f"Use an integer from 1 to {MAX_WRITERS}."
+        )
+    return writers
 
 
 def check_file_path(path: str) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from ckpt_archive.errors import InvalidInputError
 from ckpt_archive.local.capacity import RESERVED_BYTES
 from ckpt_archive.local.order import least_kept
-from ckpt_archive.names import check_rank, check_run_name
+from ckpt_archive.names import check_rank, check_run_name, check_writers
 from ckpt_archive.promotion import Every
 from ckpt_archive.settings import LAUNCH_KEY, Environment
 from ckpt_archive.strictjson import Json
@@ -36,7 +36,8 @@ class RunSettings:
 
     def __post_init__(self) -> None:
         check_run_name(self.name)
-        numbers = {"keep_local": self.keep_local, "writers": self.writers}
+        check_writers(self.writers)
+        numbers = {"keep_local": self.keep_local}
         if self.quota_bytes is not None:
             numbers["quota_bytes"] = self.quota_bytes
         for name, value in numbers.items():

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from ckpt_archive.checkpoint import Checkpoint, plain_metrics
-from ckpt_archive.errors import CapacityError, InvalidInputError, NotFoundError
+from ckpt_archive.errors import CapacityError, InvalidInputError, NotFoundError, UnavailableError
 from ckpt_archive.local.agent_status import read_status
 from ckpt_archive.local.gaps import record_missed
 from ckpt_archive.local.known import Known
@@ -273,10 +273,10 @@ class Run:
             CapacityError: If that takes longer, and the run was opened with ``on_error="raise"``.
         """
         ends_at = self._machine.clock.monotonic() + timeout_seconds
-        while waiting := [share for share in scan(self._run) if share.is_pinned]:
+        while waiting := self._waiting():
             self._saver.ensure_agent()
             if self._machine.clock.monotonic() >= ends_at:
-                error = self._not_flushed(len(waiting), timeout_seconds)
+                error = self._not_flushed(waiting, timeout_seconds)
                 if self._settings.on_error == "raise":
                     raise error
                 _log.error("%s", error)
@@ -284,14 +284,23 @@ class Run:
             self._machine.clock.sleep(_POLL_SECONDS)
         return True
 
-    def _not_flushed(self, waiting: int, timeout_seconds: float) -> CapacityError:
+    def _waiting(self) -> str:
+        """What is still to be archived, in words; "" if nothing is."""
+        try:
+            waiting = sum(share.is_pinned for share in scan(self._run, strict=True))
+        except UnavailableError as error:
+            # What can not be looked at may be waiting.
+            return f"what is promoted is not known ({error.message}), and perhaps not archived"
+        return f"{waiting} promoted checkpoints of {self.name} are not archived" if waiting else ""
+
+    def _not_flushed(self, waiting: str, timeout_seconds: float) -> CapacityError:
         status = read_status(self._staging)
         if status is None:
             why = "no uploader has said anything yet"
         else:
             why = status.troubles[0] if status.troubles else f"the uploader still works on {status.pending}"
         return CapacityError(
-            f"{waiting} promoted checkpoints of {self.name} are not archived after {timeout_seconds:g} s: {why.rstrip('.')}",
+            f"{waiting} after {timeout_seconds:g} s: {why.rstrip('.')}",
             hint=f"They are safe in {self._staging.root}: ckpt-archive drain --staging {self._staging.root}",
         )
 

@@ -36,6 +36,7 @@ class Saver:
         self._start_agent = start_agent
         self._last_size_bytes: int | None = None
         self._saved: set[int] = set()
+        self._counts: dict[int, int] = {}
         self._told: set[str] = set()
 
     def open_draft(self, rank: int) -> Draft:
@@ -76,7 +77,7 @@ class Saver:
             CkptArchiveError: If it is not saved.
         """
         self._check_alone(live, rank)
-        saves = saves_count(self._run, rank) + 1
+        saves = self._count(live, rank) + 1
         contribution = Contribution(
             launch_key=live.launch.launch_key,
             writers=self._settings.writers,
@@ -88,10 +89,22 @@ class Saver:
         )
         outcome = draft.seal(live.ordinal, step, rank, contribution, saves)
         self._saved.add(rank)
+        self._counts[rank] = max(self._counts.get(rank, 0), outcome.share.seal.saves)
         self._last_size_bytes = outcome.share.size_bytes
         self.ensure_agent()
         self._pass_on_troubles()
         return outcome
+
+    def _count(self, live: LiveLaunch, rank: int) -> int:
+        """How often this writer has saved.
+
+        It orders the saves of a launch, so none of them may be passed over because the disk does not give it back just now:
+        this process knows its own.
+        """
+        mine = self._counts.get(rank)
+        if mine is None:
+            return saves_count(self._run, rank, launch=live.ordinal)
+        return max(mine, saves_count(self._run, rank))
 
     def _check_alone(self, live: LiveLaunch, rank: int) -> None:
         """Two generations of processes with one key would mix their shares in one checkpoint."""

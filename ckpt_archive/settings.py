@@ -15,6 +15,9 @@ _RANKS = ("RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "SLURM_PROCID")
 _SIZES = ("WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_NTASKS")
 
 
+_MOST_DIGITS = 18  # no job has more processes
+
+
 @dataclass(frozen=True, slots=True)
 class Environment:
     """What a launcher tells its processes.
@@ -80,6 +83,6 @@ def _number(found: Mapping[str, str], *names: str) -> int | None:
     """The first of them that is a number; these names are not ours alone, so nothing else is an error."""
     for name in names:
         text = found.get(name, "")
-        if text.isascii() and text.isdigit():
+        if text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS:
             return int(text)
     return None

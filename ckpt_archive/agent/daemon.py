@@ -10,7 +10,7 @@ from ckpt_archive.agent.node import Agent, Pass
 from ckpt_archive.agent.settings import AgentSettings
 from ckpt_archive.disk import durable
 from ckpt_archive.disk.protocol import LockMode, join
-from ckpt_archive.errors import CkptArchiveError, ConflictError, IntegrityError, InvalidInputError
+from ckpt_archive.errors import CkptArchiveError, ConflictError, IntegrityError, InvalidInputError, UnavailableError
 from ckpt_archive.local.agent_status import AgentStatus, read_status, write_status
 from ckpt_archive.local.faults import converting
 from ckpt_archive.local.gaps import load_missed
@@ -120,11 +120,18 @@ class Daemon:
                 else:
                     said = read_status(self._staging)
                     troubles = () if said is None else said.troubles
-                remaining = pending(self._staging)
-                untold = _untold(self._staging)
-                if not (remaining or untold):
+                remaining: list[SealedShare] = []
+                untold = 0
+                unknown: tuple[str, ...] = ()
+                try:
+                    remaining = pending(self._staging)
+                    untold = _untold(self._staging)
+                except UnavailableError as error:
+                    unknown = (str(error),)
+                if not (remaining or untold or unknown):
                     return DrainReport(done=True, remaining=(), troubles=())
                 if self._machine.clock.monotonic() >= ends_at:
+                    troubles += unknown
                     if untold:
                         troubles += (
                             f"{untold} checkpoints were given up here and the archive does not know of it yet",
@@ -227,10 +234,10 @@ def pending(staging: Staging) -> list[SealedShare]:
     """Promoted shares that are neither archived nor given up, by run and age.
 
     Raises:
-        UnavailableError: If the disk does not answer.
+        UnavailableError: If the disk does not answer: what can not be looked at may be one of them.
     """
-    return [share for name in staging.runs() for share in scan(staging.run(name)) if share.is_pinned]
+    return [share for name in staging.runs() for share in scan(staging.run(name), strict=True) if share.is_pinned]
 
 
 def _untold(staging: Staging) -> int:
-    return sum(len(load_missed(staging.run(name))) for name in staging.runs())
+    return sum(len(load_missed(staging.run(name), strict=True)) for name in staging.runs())

@@ -25,7 +25,7 @@ from ckpt_archive.agent.relief import relieve
 from ckpt_archive.agent.settings import AgentSettings
 from ckpt_archive.agent.shipping import Archived, Shipper
 from ckpt_archive.commit.connection import Connection
-from ckpt_archive.errors import CkptArchiveError, NotFoundError, UnavailableError
+from ckpt_archive.errors import CkptArchiveError, IntegrityError, NotFoundError, UnavailableError
 from ckpt_archive.local.gaps import MissedSave
 from ckpt_archive.local.launches import LocalLaunch, has_ended, load_launches, read_resume
 from ckpt_archive.local.ring import SealedShare, scan
@@ -171,6 +171,8 @@ class Agent:
             visit = _Visit(run, launch, own, missed.get(launch.ordinal, []), shares)
             seen |= visit.keys()
             self._guarded(launch.archive_url, visit.key, partial(self._serve, visit, done))
+        for share in _strangers(run, launches, shares):
+            self._guarded("", share.folder, partial(_refuse_unknown, share))
         for share in reversed(shares):
             # The newest first: it is what a restart will ask for.
             if share.folder not in self._digested and not self._should_stop():
@@ -292,3 +294,22 @@ class Agent:
                 relieve(run, load_launches(run), scan(run), self._settings, under_way=going_up)
             except CkptArchiveError as error:
                 _log.warning("%s: %s", run.folder, error)
+
+
+def _strangers(run: RunStaging, launches: Sequence[LocalLaunch], shares: Sequence[SealedShare]) -> list[SealedShare]:
+    """Promoted shares of launches of which there is no record."""
+
+    def of_others(launches: Sequence[LocalLaunch]) -> list[SealedShare]:
+        known = {launch.ordinal for launch in launches}
+        return [share for share in shares if share.launch not in known and share.is_pinned]
+
+    # One may have begun since its launch's records were looked at.
+    return of_others(load_launches(run)) if of_others(launches) else []
+
+
+def _refuse_unknown(share: SealedShare) -> None:
+    """Nobody can tell which launch a share is of, so it can not be archived as that launch's."""
+    raise IntegrityError(
+        f"the record of the launch of {share} is damaged, gone or can not be read, so it is not archived",
+        hint=f"Its files stay. If that lasts: ckpt-archive push {share.folder}/files --run {share.run} --step {share.step}",
+    )

@@ -6,7 +6,7 @@ from types import MappingProxyType
 
 import click
 
-from ckpt_archive import strictjson
+from ckpt_archive.cli import printable
 from ckpt_archive.errors import CapacityError, CkptArchiveError, InvalidInputError
 from ckpt_archive.strictjson import Json
 
@@ -67,8 +67,8 @@ def describe(error: CkptArchiveError, *, as_json: bool) -> str:
             "message": error.message,
             "hint": error.hint,
         }
-        return strictjson.encode({"error": members}).decode("utf-8")
-    lines = [f"error: {error.message}"]
+        return printable.document({"error": members})
+    lines = [f"error: {printable.line(error.message)}"]
     if error.hint:
-        lines.append(f"       {error.hint}")
+        lines.append(f"       {printable.line(error.hint)}")
     return "\n".join(lines) + "\n"

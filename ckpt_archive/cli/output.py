@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ckpt_archive import clock, strictjson
+from ckpt_archive import clock
+from ckpt_archive.cli import printable
 from ckpt_archive.cli.columns import Column, Value
 from ckpt_archive.cli.progress import PlainProgress
 from ckpt_archive.clock import SystemClock
@@ -49,12 +50,11 @@ class Screen:
             _terminal().table(columns, rows)
         else:
             for row in rows:
-                self.line("\t".join(_plain(row.get(column.name)) for column in columns))
+                click.echo("\t".join(_plain(row.get(column.name)) for column in columns))
 
     def document(self, rows: Sequence[Mapping[str, Value]]) -> None:
         """Print the one JSON document: a list of objects."""
-        text = strictjson.encode([{name: _json(value) for name, value in row.items()} for row in rows]).decode("utf-8")
-        click.echo(text, nl=False)
+        click.echo(printable.document([{name: _json(value) for name, value in row.items()} for row in rows]), nl=False)
 
     def result(self, text: str, row: Mapping[str, Value]) -> None:
         """Print what was done: a sentence for a person, `row` with ``--json``."""
@@ -64,14 +64,14 @@ class Screen:
             self.line(text)
 
     def line(self, text: str) -> None:
-        """A line of the result, for a person."""
+        """A line of the result, or several, for a person."""
         if not self.as_json:
-            click.echo(text)
+            click.echo(printable.lines(text))
 
     def note(self, text: str) -> None:
         """Something a person wants to know, beside the result."""
         if text and not self.as_json and self.verbosity >= 0:
-            click.echo(text, err=True)
+            click.echo(printable.line(text), err=True)
 
     @contextmanager
     def progress(self) -> Iterator[Progress | None]:
@@ -90,8 +90,16 @@ class Screen:
         logger.setLevel(_LEVELS[max(-1, min(self.verbosity, 2))])
         if not logger.handlers:
             handler = logging.StreamHandler()
-            handler.setFormatter(logging.Formatter("%(levelname)s %(message)s"))
+            handler.setFormatter(_PrintableLog("%(levelname)s %(message)s"))
             logger.addHandler(handler)
+
+
+class _PrintableLog(logging.Formatter):
+    """A message of the log may quote what others wrote."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """See `logging.Formatter.format`."""
+        return printable.lines(super().format(record))
 
 
 def _terminal() -> "Terminal":
@@ -114,4 +122,4 @@ def _plain(value: Value) -> str:
     value = _json(value)
     if value is None:
         return ""
-    return value if isinstance(value, str) else strictjson.encode(value).decode("utf-8").rstrip("\n")
+    return printable.line(value) if isinstance(value, str) else printable.document(value).rstrip("\n")

@@ -13,12 +13,14 @@ from ckpt_archive.settings import Environment
 from ckpt_archive.transfer.settings import TransferSettings
 
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
+# Longer ones would be infinite, or no number that anybody means.
+_NUMBER = r"[0-9]{1,15}(?:\.[0-9]{1,15})?"
 _BYTES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 
 def duration(text: str) -> float:
     """Seconds from a number with a unit: ``90``, ``90s``, ``25m``, ``1.5h``, ``2d``."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", text)
+    match = re.fullmatch(rf"({_NUMBER})([smhd]?)", text)
     if match is None:
         raise click.BadParameter(f"{text!r} is not a duration such as 90s, 25m or 1.5h")
     return float(match[1]) * _UNITS[match[2]]
@@ -26,7 +28,7 @@ def duration(text: str) -> float:
 
 def byte_count(text: str) -> int:
     """Bytes from a number with a binary unit: ``500000``, ``64K``, ``100M``, ``1.5G``."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([KMG]?)(?:iB)?", text)
+    match = re.fullmatch(rf"({_NUMBER})([KMG]?)(?:iB)?", text)
     if match is None or int(float(match[1]) * _BYTES[match[2]]) < 1:
         raise click.BadParameter(f"{text!r} is not a number of bytes such as 500000, 64K, 100M or 1.5G")
     return int(float(match[1]) * _BYTES[match[2]])

@@ -10,6 +10,7 @@ from rich.progress import Progress as Bars
 from rich.table import Table
 from rich.text import Text
 
+from ckpt_archive.cli import printable
 from ckpt_archive.cli.columns import Column, Value
 from ckpt_archive.cli.progress import size_text
 from ckpt_archive.progress import Progress, ProgressEvent
@@ -23,7 +24,7 @@ class Terminal:
     def table(self, columns: Sequence[Column], rows: Sequence[Mapping[str, Value]]) -> None:
         """A table with headings; spare columns are left out, the last one first, until the others fit."""
         console = Console()
-        shown = [(column, [column.show(row.get(column.name)) for row in rows]) for column in columns]
+        shown = [(column, [printable.line(column.show(row.get(column.name))) for row in rows]) for column in columns]
         while sum(_width(*item) for item in shown) - _GAP > console.width:
             spare = next((item for item in reversed(shown) if item[0].spare), None)
             if spare is None:

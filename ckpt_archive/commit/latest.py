@@ -5,7 +5,7 @@ explicit choice does, so nobody resumes a branch that was rolled back, although 
 the launches to find this: manifests list newest first, and every record carries over where its branch begins.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -70,13 +70,29 @@ def standing(store: Store, run: str) -> Standing:
     return standing_of(store, on_time(store, newest), newest)
 
 
-def attempts(store: Store, run: str) -> Iterator[ObjectInfo]:
-    """The launch records of a run as they list, newest first; a page is only asked for when it is needed."""
+def attempts(
+    store: Store, run: str, *, since: Callable[[datetime], datetime | None] = lambda _: None
+) -> Iterator[ObjectInfo]:
+    """The launch records of a run as they list, newest first; a page is only asked for when it is needed.
+
+    Args:
+        store: Where the archive is.
+        run: Run name.
+        since: Which of them are wanted besides the newest, when the store's clock says that time; None: all.
+    """
     page = store.list(layout.attempts_folder(run), limit=_FIRST_PAGE)
-    yield from page.objects
-    while page.next_token is not None:
+    oldest = since(page.store_time)
+    yield from page.objects[:1]
+    rest = page.objects[1:]
+    while True:
+        for info in rest:
+            if oldest is not None and info.modified is not None and info.modified < oldest:
+                return
+            yield info
+        if page.next_token is None:
+            return
         page = store.list(layout.attempts_folder(run), token=page.next_token)
-        yield from page.objects
+        rest = page.objects
 
 
 def read_attempt(store: Store, run: str, info: ObjectInfo | str) -> Recorded:

@@ -4,7 +4,7 @@ Everybody who speaks for a launch (each of its nodes, an agent that starts again
 number of times; the conditional create decides, and whoever loses adopts the record if it is the launch's own.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -20,8 +20,8 @@ from ckpt_archive.strictjson import Json
 
 __all__ = ["Fallback", "Launch", "LaunchRequest", "Resumption", "open_launch", "push_key", "watch_key"]
 
-# Between the launch's own clock and the store's.
-_CLOCK_MARGIN = timedelta(hours=2)
+# For clocks that are wrong, and for ranks that begin that much later than the one that recorded their launch.
+_MARGIN = timedelta(hours=2)
 # Every lost race means that another launch of the same run began just then.
 _MAX_RACES = 1_000
 _STABLE_KEYS = ("push:", "watch:")
@@ -55,7 +55,8 @@ class LaunchRequest:
         ended: Whether it is over: it was never recorded while it ran.
         maybe_recorded: Whether the record may exist without being the newest one: another node's, or an earlier life's.
         join: Whether a record of the same key is this launch's; if not, a new number is given in any case.
-        after: The newest attempt that is known to have begun before it, whatever the clocks say; None if none is.
+        earlier: Keys of launches that are known to have begun before it, numbered or not.
+        asked_at: Now, by the clock of `started_at`: so it is known how long ago that was, however wrong the clock is.
     """
 
     archive_id: str
@@ -68,7 +69,8 @@ class LaunchRequest:
     ended: bool = False
     maybe_recorded: bool = True
     join: bool = True
-    after: int | None = None
+    earlier: Collection[str] = ()
+    asked_at: datetime | None = None
 
     def __post_init__(self) -> None:
         check_run_name(self.run)
@@ -82,6 +84,18 @@ class LaunchRequest:
     def has_stable_key(self) -> bool:
         """Whether its key outlives processes, as that of a push does: then its record may be of any age."""
         return self.launch_key.startswith(_STABLE_KEYS)
+
+
+    def recorded_since(self, store_time: datetime) -> datetime | None:
+        """No record of it is older than that by the store's clock, which says `store_time` now; None: it may be of any age.
+
+        A launch is not recorded before its first rank begins. When that was is told by its clock, or by how long ago it was:
+        the earlier of the two counts, because the clock may be wrong, or may have been set meanwhile.
+        """
+        if self.has_stable_key:
+            return None
+        age = timedelta() if self.asked_at is None else self.asked_at - self.started_at
+        return min(self.started_at, store_time - max(age, timedelta())) - _MARGIN
 
 
 def push_key(run: str) -> str:
@@ -112,7 +126,7 @@ def open_launch(store: Store, request: LaunchRequest, choose: Callable[[Standing
         InvalidInputError: If the choice is not a checkpoint of this run.
         UnavailableError: If the store does not answer: the record may have been created.
     """
-    listing = attempts(store, request.run)
+    listing = attempts(store, request.run, since=request.recorded_since)
     first = next(listing, None)
     newest = None if first is None else read_attempt(store, request.run, first)
     if newest is not None and request.join:
@@ -141,11 +155,7 @@ def _find(store: Store, request: LaunchRequest, newest: Recorded, older: Iterato
         return newest.launch
     if not (request.maybe_recorded or request.has_stable_key):
         return None
-    # No further back: a launch is not recorded before it begins, whatever the two clocks say.
-    oldest = None if request.has_stable_key else request.started_at - _CLOCK_MARGIN
     for info in older:
-        if oldest is not None and info.modified is not None and info.modified < oldest:
-            return None
         launch = read_attempt(store, request.run, info).launch
         if launch.launch_key == request.launch_key:
             return launch
@@ -182,7 +192,7 @@ def _next(
 
 def _is_newer(recorded: Recorded, request: LaunchRequest) -> bool:
     """Whether that launch began after the one that asks: by the store's clock against its own, unless it knows better."""
-    if request.after is not None and recorded.launch.attempt <= request.after:
+    if recorded.launch.launch_key in request.earlier:
         return False
     return recorded.recorded_at > request.started_at
 

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from ckpt_archive import clock, record
 from ckpt_archive.errors import IntegrityError
-from ckpt_archive.names import check_attempt, check_run_name, check_step
+from ckpt_archive.names import check_attempt, check_run_name, check_step, check_writers
 from ckpt_archive.place import Place
 from ckpt_archive.strictjson import Fields, Json
 
@@ -98,7 +98,7 @@ class Launch:
             run=fields.text("run", check_run_name),
             attempt=fields.number("attempt", check_attempt),
             launch_key=fields.text("launch_key"),
-            writers=fields.number("writers"),
+            writers=fields.number("writers", check_writers),
             started_at=fields.time("started_at"),
             resume_from=Place.from_json(Fields(fields.mapping("resume_from"), f"{what}: resume_from"))
             if fields.has("resume_from")

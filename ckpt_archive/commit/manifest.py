@@ -12,7 +12,15 @@ from ckpt_archive import clock, record
 from ckpt_archive.commit.receipt import Receipt
 from ckpt_archive.digest import sha256_hex
 from ckpt_archive.errors import ConflictError, IntegrityError, InvalidInputError
-from ckpt_archive.names import check_attempt, check_file_tree, check_rank, check_run_name, check_sha256, check_step
+from ckpt_archive.names import (
+    check_attempt,
+    check_file_tree,
+    check_rank,
+    check_run_name,
+    check_sha256,
+    check_step,
+    check_writers,
+)
 from ckpt_archive.place import Place
 from ckpt_archive.share import FileEntry
 from ckpt_archive.strictjson import Fields, Json
@@ -102,6 +110,13 @@ class Manifest:
                 hint="Give one receipt of each of them.",
             )
         files = _union(receipts)
+        size_bytes = sum(file.size_bytes for file in files.values())
+        if size_bytes >= 2**63:
+            # Each of them is possible; what can not be read back must not be committed.
+            raise ConflictError(
+                f"the receipts of {_place(first)} say that it has {size_bytes} bytes, which is not possible",
+                hint="It stays uncommitted: somebody changed receipts, or wrote them by hand.",
+            )
         staged = [receipt.contribution.staged_at for receipt in receipts]
         assumed = any(receipt.contribution.completeness != "sealed" for receipt in receipts)
         return cls(
@@ -120,7 +135,7 @@ class Manifest:
             labels=first.contribution.labels,
             lineage=first.contribution.lineage,
             files=len(files),
-            size_bytes=sum(file.size_bytes for file in files.values()),
+            size_bytes=size_bytes,
             receipts=tuple(ReceiptEntry(receipt.rank, sha256_hex(data), len(data)) for receipt, data in ordered),
         )
 
@@ -165,7 +180,7 @@ class Manifest:
             attempt=fields.number("attempt", check_attempt),
             step=fields.number("step", check_step),
             launch_key=fields.text("launch_key"),
-            writers=fields.number("writers"),
+            writers=fields.number("writers", check_writers),
             first_staged_at=fields.time("first_staged_at"),
             staged_at=fields.time("staged_at"),
             retention_class=fields.text("class") if fields.has("class") else "",
@@ -178,7 +193,7 @@ class Manifest:
             size_bytes=fields.number("size"),
             receipts=tuple(_entry_from_json(entry) for entry in fields.objects("receipts")),
         )
-        if manifest.writers < 1 or [entry.rank for entry in manifest.receipts] != list(range(len(manifest.receipts))):
+        if [entry.rank for entry in manifest.receipts] != list(range(len(manifest.receipts))):
             fields.refuse("its receipts are not those of ranks 0, 1, 2 and so on")
         if len(manifest.receipts) != manifest.writers:
             fields.refuse(f"it names {len(manifest.receipts)} receipts of {manifest.writers} writers")

@@ -38,6 +38,11 @@ def says_nothing_about_the_file(error: OSError) -> bool:
     return error.errno in _OUR_OWN_TROUBLE
 
 
+def may_pass(error: OSError) -> bool:
+    """Whether the disk may well do it when it is asked again: nobody has named a wrong file or folder."""
+    return error.errno == errno.EIO or says_nothing_about_the_file(error)
+
+
 def proves_something(error: OSError) -> bool:
     """Whether this shows that a file is not what it should be, and not only that the disk did not answer just now."""
     return error.errno in _PROOF

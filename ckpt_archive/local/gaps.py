@@ -53,8 +53,12 @@ def record_missed(run: RunStaging, launch: int, step: int, rank: int, reason: st
         write_fact(run, _path(run, launch, step, rank), record.encode("missed-save", members, {}), _decode)
 
 
-def load_missed(run: RunStaging) -> list[MissedSave]:
+def load_missed(run: RunStaging, *, strict: bool = False) -> list[MissedSave]:
     """All saves that failed, by launch and step; what can not be read is passed over.
+
+    Args:
+        run: The run.
+        strict: Do not pass over what the disk does not give back just now.
 
     Raises:
         UnavailableError: If the disk does not answer.
@@ -65,7 +69,9 @@ def load_missed(run: RunStaging) -> list[MissedSave]:
         except FileNotFoundError:
             return []
         found = (
-            read_fact(run, join(run.gaps, entry.name), _decode) for entry in entries if _NAME.fullmatch(entry.name)
+            read_fact(run, join(run.gaps, entry.name), _decode, strict=strict)
+            for entry in entries
+            if _NAME.fullmatch(entry.name)
         )
         return [missed for missed in found if missed is not None]
 

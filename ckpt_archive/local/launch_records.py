@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from ckpt_archive import clock, record
-from ckpt_archive.names import check_attempt, check_run_name, check_step
+from ckpt_archive.names import check_attempt, check_run_name, check_step, check_writers
 from ckpt_archive.place import Place
 from ckpt_archive.strictjson import Fields, Json
 
@@ -76,7 +76,7 @@ class LocalLaunch:
             ordinal=fields.number("ordinal", check_attempt),
             launch_key=fields.text("launch_key"),
             archive_url=fields.text("archive_url"),
-            writers=fields.number("writers"),
+            writers=fields.number("writers", check_writers),
             started_at=fields.time("started_at"),
             keep_local=fields.number("keep_local"),
             labels=fields.mapping("labels"),

@@ -112,7 +112,8 @@ class Delivery:
                     f"the step {step!r} is not allowed", hint='Give a number, "latest" or "latest-archived".'
                 )
             return self._found(find(step, attempt), fallback=fallback)
-        for point in reversed(ring_points(self.run)):
+        # Nobody is given this node's part of a checkpoint as if it were the whole.
+        for point in reversed(ring_points(self.run, whole=self.selection.rank is None)):
             if point.step == step and attempt in (None, point.attempt):
                 try:
                     return Found(self.from_point(point), point, None)

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 
 from ckpt_archive.disk import durable
 from ckpt_archive.disk.protocol import FileSystem, Kind, LockMode, join, parent, walk
-from ckpt_archive.errors import CapacityError, ConflictError, IntegrityError, InvalidInputError
+from ckpt_archive.errors import CapacityError, ConflictError, IntegrityError, InvalidInputError, UnavailableError
+from ckpt_archive.local.faults import may_pass
 from ckpt_archive.share import FileEntry
 
 Fill = Callable[[str], None]
@@ -46,6 +47,7 @@ def land(fs: FileSystem, path: str, files: Sequence[FileEntry], token: str, fill
     Raises:
         InvalidInputError: If `path` holds something else, or is a mount point.
         CapacityError: If the disk is full.
+        UnavailableError: If the disk does not answer.
         ConflictError: If somebody else's folder stands where the work is to be done.
         IntegrityError, NotFoundError, UnavailableError, ConflictError: From `fill`.
     """
@@ -190,6 +192,10 @@ def _local_errors(path: str) -> Iterator[None]:
         what = f"{path} can not be written: {error.strerror or error}"
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise CapacityError(what, hint="Make room, then run it again: it goes on where it was.") from error
+        if may_pass(error):
+            raise UnavailableError(
+                what, hint="The disk did not do it: see the kernel's log, then run it again: it goes on where it was."
+            ) from error
         raise InvalidInputError(what, hint="Check the path and its permissions, or name another folder.") from error
 
 

@@ -1,5 +1,6 @@
 """What this node alone knows of a run: the checkpoints in its ring, and where its launches went on from."""
 
+from collections import Counter
 from collections.abc import Iterable
 
 from ckpt_archive.local.launches import load_launches, read_attempt, read_resume
@@ -8,24 +9,41 @@ from ckpt_archive.local.staging import RunStaging
 from ckpt_archive.restore.choice import LocalPoint, Origin, PastLaunch
 
 
-def ring_points(run: RunStaging, archive_id: str | None = None, *, strict: bool = False) -> list[LocalPoint]:
+def ring_points(
+    run: RunStaging, archive_id: str | None = None, *, strict: bool = False, whole: bool = False
+) -> list[LocalPoint]:
     """Checkpoints of the ring that are complete as far as this node can tell, oldest first.
 
     Args:
         run: The run's staging.
         archive_id: Only those of launches that have a number in this archive; None for all.
         strict: Do not pass over what the disk does not give back just now.
+        whole: Only those of which the share of every writer is here: for whoever needs all of their files.
 
     Raises:
         UnavailableError: If the disk does not answer.
     """
     shares = scan(run, strict=strict)
-    return _points(run, reversed(complete_groups(shares, keep_local=len(shares) + 1)), archive_id, strict=strict)
+    groups = list(reversed(complete_groups(shares, keep_local=len(shares) + 1)))
+    if whole:
+        counts = Counter((share.launch, share.step) for share in shares)
+        writers = {(share.launch, share.step): share.seal.contribution.writers for share in shares}
+        groups = [group for group in groups if counts[group] == writers[group]]
+    return _points(run, groups, archive_id, strict=strict)
 
 
-def rank_points(run: RunStaging, rank: int, archive_id: str | None = None, *, strict: bool = False) -> list[LocalPoint]:
-    """Checkpoints of which this node has the share of one writer, oldest first; whether it has them all is not asked."""
-    groups = [(share.launch, share.step) for share in scan(run, strict=strict) if share.rank == rank]
+def rank_points(
+    run: RunStaging, rank: int, writers: int, archive_id: str | None = None, *, strict: bool = False
+) -> list[LocalPoint]:
+    """Checkpoints of so many writers of which this node has one's share, oldest first; whether it has all is not asked.
+
+    Of a checkpoint of more writers the ranks that are there now would have a part, without noticing.
+    """
+    groups = [
+        (share.launch, share.step)
+        for share in scan(run, strict=strict)
+        if share.rank == rank and share.seal.contribution.writers == writers
+    ]
     return _points(run, groups, archive_id, strict=strict)
 
 
@@ -41,8 +59,18 @@ def _points(run: RunStaging, groups: Iterable[Group], archive_id: str | None, *,
 
 
 def shares_of(run: RunStaging, point: LocalPoint) -> list[SealedShare]:
-    """The shares of a checkpoint of the ring."""
-    return [share for share in scan(run) if (share.launch, share.step) == (point.launch, point.step)]
+    """The shares of a checkpoint of the ring; none if it was evicted.
+
+    Raises:
+        UnavailableError: If the disk does not answer.
+    """
+
+    def found(*, strict: bool) -> list[SealedShare]:
+        shares = scan(run, strict=strict)
+        return [share for share in shares if (share.launch, share.step) == (point.launch, point.step)]
+
+    # What the disk does not give back just now is not taken for evicted.
+    return found(strict=False) or found(strict=True)
 
 
 def past_launches(run: RunStaging, before: int) -> list[PastLaunch]:

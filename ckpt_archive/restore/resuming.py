@@ -186,6 +186,7 @@ class Resumer:
                 ended=False,
                 # A single writer's key is its own: nobody can have recorded a launch that has said nothing yet.
                 maybe_recorded=self.launch.writers > 1 or not self.is_new,
+                asked_at=self.run.machine.clock.now(),
             ),
             lambda _: Resumption(place, explicit=explicit),
         )
@@ -207,7 +208,8 @@ class Resumer:
 
     def _points(self, connection: Connection | None = None) -> list[LocalPoint]:
         """What the ring holds; who may not take an older one must not pass over what the disk does not give back now."""
-        return ring_points(self.run, None if connection is None else connection.archive_id, strict=not self.fallback)
+        archive_id = None if connection is None else connection.archive_id
+        return ring_points(self.run, archive_id, strict=not self.fallback, whole=True)
 
     def _own(self, damaged: set[LocalPoint]) -> LocalPoint | None:
         """The newest checkpoint of this very launch: an earlier process with its key has saved it."""
@@ -289,7 +291,8 @@ class Resumer:
     def _offer(self, rank: int) -> Offer:
         asked = self._ask() if rank == 0 else None
         keys = {launch.ordinal: launch.launch_key for launch in load_launches(self.run)}
-        points = rank_points(self.run, rank, None if asked is None else asked[0].archive_id, strict=not self.fallback)
+        archive_id = None if asked is None else asked[0].archive_id
+        points = rank_points(self.run, rank, self.launch.writers, archive_id, strict=not self.fallback)
         offered = tuple(OfferedPoint(keys[point.launch], point) for point in points if point.launch in keys)
         past = tuple(past_launches(self.run, self.launch.ordinal))
         return Offer(offered, past, None if asked is None else asked[1])

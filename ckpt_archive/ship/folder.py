@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from ckpt_archive.disk.durable import is_folder
 from ckpt_archive.disk.protocol import FileStat, FileSystem, Kind, ReadableFile, join, walk
-from ckpt_archive.errors import ConflictError, IntegrityError, InvalidInputError, NotFoundError
+from ckpt_archive.errors import ConflictError, IntegrityError, InvalidInputError, NotFoundError, UnavailableError
+from ckpt_archive.local.faults import may_pass
 from ckpt_archive.names import check_file_tree
 
 _HINT = "Push it again when nothing writes into it any more."
@@ -40,9 +41,9 @@ class Folder:
         """
         try:
             file = self.fs.open_beneath(self.root, path)
-        except PermissionError as error:
-            raise _unreadable(join(self.root, path), error) from error
         except OSError as error:
+            if isinstance(error, PermissionError) or may_pass(error):
+                raise _unreadable(join(self.root, path), error) from error
             raise _changed(self.root, f"{path!r} can not be opened any more: {error.strerror or error}") from error
         if _identity(file.stat()) != _identity(self.stats[path]):
             file.close()
@@ -131,7 +132,12 @@ def _changed(root: str, how: str) -> ConflictError:
     return ConflictError(f"{root} was changed while it was being archived: {how}", hint=_HINT)
 
 
-def _unreadable(path: str, error: OSError) -> InvalidInputError:
+def _unreadable(path: str, error: OSError) -> InvalidInputError | UnavailableError:
+    if may_pass(error):
+        return UnavailableError(
+            f"{path!r} can not be read: {error.strerror or error}",
+            hint="The disk did not do it: see the kernel's log, and try again.",
+        )
     return InvalidInputError(f"{path!r} can not be read: {error.strerror or error}", hint="Check its permissions.")
 
 

@@ -40,7 +40,7 @@ def number_launch(connection: Connection, run: RunStaging, launch: LocalLaunch) 
     chain = [launch]
     while (earlier := _unnumbered_origin(connection, run, launches, chain[-1])) is not None:
         chain.append(earlier)
-    return [_number(connection, run, item) for item in reversed(chain)][-1]
+    return [_number(connection, run, item, launches) for item in reversed(chain)][-1]
 
 
 def ring_place(connection: Connection, run: RunStaging, url: str, ordinal: int, step: int) -> Place | None:
@@ -76,7 +76,9 @@ def _unnumbered_origin(
     return earlier if _known(connection, run, earlier.ordinal) is None else None
 
 
-def _number(connection: Connection, run: RunStaging, launch: LocalLaunch) -> int:
+def _number(
+    connection: Connection, run: RunStaging, launch: LocalLaunch, launches: Mapping[int, LocalLaunch]
+) -> int:
     """Number a launch whose origin has its number."""
     elsewhere = read_attempt(run, launch.ordinal)
     if elsewhere is not None and elsewhere.archive_id == connection.archive_id:
@@ -100,7 +102,8 @@ def _number(connection: Connection, run: RunStaging, launch: LocalLaunch) -> int
             policy=launch.policy,
             ended=has_ended(run, launch.ordinal),
             maybe_recorded=True,
-            after=_newest_before(connection, run, launch),
+            earlier=_earlier(launches, launch),
+            asked_at=run.machine.clock.now(),
         ),
         choose,
     )
@@ -110,16 +113,12 @@ def _number(connection: Connection, run: RunStaging, launch: LocalLaunch) -> int
     return record_attempt(run, launch.ordinal, connection.archive_id, record.attempt, record.late).attempt
 
 
-def _newest_before(connection: Connection, run: RunStaging, launch: LocalLaunch) -> int | None:
-    """The newest attempt that an earlier launch of this node became.
+def _earlier(launches: Mapping[int, LocalLaunch], launch: LocalLaunch) -> frozenset[str]:
+    """The keys of the launches that began before it on this node, however wrong the node's clock is.
 
-    A launch that begins on the node where the newest one was recorded follows it, however wrong the node's clock is.
+    Whether they are numbered is not asked: whoever numbered one may have died before it was noted here.
     """
-    for ordinal in range(launch.ordinal - 1, -1, -1):
-        known = _known(connection, run, ordinal)
-        if known is not None and not known.late:
-            return known.attempt
-    return None
+    return frozenset(item.launch_key for ordinal, item in launches.items() if ordinal < launch.ordinal)
 
 
 def _origin(connection: Connection, run: RunStaging, resume: Resume, *, moved: bool) -> Place | None:

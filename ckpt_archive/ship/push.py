@@ -18,7 +18,7 @@ from ckpt_archive.commit.receipts import contributed_ranks, read_receipt, requir
 from ckpt_archive.contribution import Contribution
 from ckpt_archive.errors import CkptArchiveError, InvalidInputError
 from ckpt_archive.machine import Machine
-from ckpt_archive.names import check_rank, check_run_name, check_step
+from ckpt_archive.names import check_rank, check_run_name, check_step, check_writers
 from ckpt_archive.place import Place
 from ckpt_archive.progress import Meter, Progress
 from ckpt_archive.share import Share
@@ -60,8 +60,7 @@ class PushRequest:
         check_run_name(self.run)
         check_step(self.step)
         check_rank(self.rank)
-        if isinstance(self.writers, bool) or not isinstance(self.writers, int) or self.writers < 1:
-            raise InvalidInputError(f"writers = {self.writers!r} is not allowed", hint="Use an integer from 1 on.")
+        check_writers(self.writers)
         if self.rank >= self.writers:
             raise InvalidInputError(
                 f"rank {self.rank} of {self.writers} writers is not possible",

@@ -56,13 +56,25 @@ def connect(
     url: str, *, fs: FileSystem, clock: Clock, connection: Connection | None = None
 ) -> S3Store | FileStore | MemoryStore:
     """The bare store at `url`, which asks once and does not insist; see `open_store`."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        # Not quoted, nor chained, for the reason below.
+        raise InvalidInputError(
+            "the archive URL can not be one: what it says about a host is none", hint=_HINT
+        ) from None
     if parts.username is not None or parts.password is not None:
         # Not quoted: it may hold a password.
         raise InvalidInputError(
             f"the archive URL {parts.scheme}://… has a user name in it",
             hint="Credentials come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE or a role.",
         )
+    try:
+        path = unquote(parts.path, errors="strict")
+        url.encode()
+        path.encode()
+    except UnicodeError as error:
+        raise _wrong(url, "it is not valid UTF-8") from error
     if parts.query or parts.fragment or "?" in url or "#" in url:
         raise _wrong(url, "it has a '?' or '#'")
     match parts.scheme:
@@ -71,7 +83,7 @@ def connect(
         case "file":
             if parts.netloc not in ("", "localhost"):
                 raise _wrong(url, f"{parts.netloc!r} is where no host may stand: the path begins with a third '/'")
-            return FileStore(fs, _absolute(url, unquote(parts.path)), clock=clock)
+            return FileStore(fs, _absolute(url, path), clock=clock)
         case "memory":
             return _memory(url, clock)
         case "http" | "https":
@@ -93,7 +105,11 @@ def _wrong(url: str, problem: str, hint: str = _HINT) -> InvalidInputError:
 
 def _s3(url: str, bucket: str, path: str, connection: Connection | None) -> S3Store:
     # Wider than AWS's rule for new buckets: other servers, and old buckets, have '_' and capitals.
-    if not (3 <= len(bucket) <= 255 and bucket.replace(".", "").replace("-", "").replace("_", "").isalnum()):
+    if not (
+        3 <= len(bucket) <= 255
+        and bucket.isascii()
+        and bucket.replace(".", "").replace("-", "").replace("_", "").isalnum()
+    ):
         raise _wrong(url, f"{bucket!r} can not be a bucket's name" if bucket else "it names no bucket")
     prefix = path.strip("/")
     if prefix:
@@ -105,7 +121,7 @@ def _s3(url: str, bucket: str, path: str, connection: Connection | None) -> S3St
 
 
 def _absolute(url: str, path: str) -> str:
-    if not path.strip("/"):
+    if not path.strip("/") or "\0" in path:
         raise _wrong(url, "it names no folder")
     if any(component in (".", "..") for component in path.split("/")):
         raise _wrong(url, "it has the component '.' or '..'")

@@ -93,6 +93,9 @@ def checksums_enforced(store: Store, nonce: Callable[[], str]) -> bool:
         store.create(key, _WRONG)
     except ChecksumRefusedError:
         return True
+    except AlreadyExistsError:
+        # It is ours: the answer was lost, and asked again we met our own object. So it was taken.
+        pass
     with suppress(DeniedError):
         # A job may have no right to delete; the object is a few bytes.
         store.delete(key)

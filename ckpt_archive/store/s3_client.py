@@ -231,6 +231,11 @@ def _about_our_rights(code: str, status: int, what: str) -> errors.CkptArchiveEr
         return errors.DeniedError(what, hint="This machine's clock is wrong: set it (NTP).")
     if code in _EXPIRED:
         return errors.DeniedError(what, hint="The credentials have expired: renew them.")
+    if code == "400":
+        # An answer without a body, as every answer to a HEAD is. S3 says so to one with an expired token.
+        return errors.DeniedError(
+            what, hint="It does not say why; mostly the credentials have expired: renew them, or see what `ls` is told."
+        )
     if code in _BAD_CREDENTIALS:
         return errors.DeniedError(
             what,

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from ckpt_archive import errors
 from ckpt_archive.digest import crc32c, crc32c_hex
 from ckpt_archive.disk.protocol import FileSystem, WritableFile
+from ckpt_archive.local.faults import may_pass
 from ckpt_archive.transfer.verify import Wanted
 
 # A range may hold thousands of small files; more would not make a request cheaper.
@@ -305,4 +306,7 @@ def local_errors(root: str, path: str) -> Iterator[None]:
         if error.errno in (errno.ELOOP, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENOENT):
             hint = "Somebody else works in this folder: leave it to this restore, then run it again."
             raise errors.ConflictError(what, hint=hint) from error
+        if may_pass(error):
+            hint = "The disk did not do it: see the kernel's log, then run it again: it goes on where it was."
+            raise errors.UnavailableError(what, hint=hint) from error
         raise errors.InvalidInputError(what, hint="Mend that, or restore to another folder.") from error

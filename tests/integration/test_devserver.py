@@ -14,9 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from ckpt_archive import devserver
 from ckpt_archive.clock import SystemClock
-from ckpt_archive.devserver import REGION, DevServer
+from ckpt_archive.devserver import REGION, DevServer, program
 from ckpt_archive.errors import ConflictError, InvalidInputError, NotFoundError, UnavailableError
 from ckpt_archive.store.body import Body
 from ckpt_archive.store.s3 import S3Store
@@ -88,8 +87,8 @@ def test_it_listens_on_loopback_only(server: DevServer) -> None:
     listening = [
         line.split()[1]
         for table in ("tcp", "tcp6")
-        for line in Path(f"/proc/{server._server_pid}/net/{table}").read_text().splitlines()[1:]
-        if line.split()[3] == "0A" and line.split()[9] in inodes(server._server_pid)
+        for line in Path(f"/proc/{server.pid}/net/{table}").read_text().splitlines()[1:]
+        if line.split()[3] == "0A" and line.split()[9] in inodes(server.pid)
     ]
     ports = {int(address.split(":")[1], 16) for address in listening}
     assert ports == set(server._ports.values())
@@ -104,9 +103,9 @@ def inodes(pid: int) -> set[str]:
 
 
 def test_its_keys_are_for_the_user_only(server: DevServer) -> None:
-    assert stat.S_IMODE(os.stat(server._keys_path).st_mode) == 0o600
-    arguments = Path(f"/proc/{server._server_pid}/cmdline").read_bytes()
-    environment = Path(f"/proc/{server._server_pid}/environ").read_bytes()
+    assert stat.S_IMODE(os.stat(server._home.keys_path).st_mode) == 0o600
+    arguments = Path(f"/proc/{server.pid}/cmdline").read_bytes()
+    environment = Path(f"/proc/{server.pid}/environ").read_bytes()
     assert server.secret_key.encode() not in arguments + environment
 
 
@@ -140,7 +139,7 @@ PARENT = """
 import sys
 from ckpt_archive.devserver import DevServer
 server = DevServer(sys.argv[1])
-print(server._server_pid, flush=True)
+print(server.pid, flush=True)
 sys.stdin.read()
 """
 
@@ -168,7 +167,7 @@ def test_a_server_that_does_not_start_says_why(tmp_path: Path, monkeypatch: pyte
     broken = tmp_path / "weed"
     broken.write_text("#!/bin/sh\necho no such flag\nexit 2\n")
     broken.chmod(0o755)
-    monkeypatch.setattr(devserver, "_program", lambda: str(broken))
+    monkeypatch.setattr(program, "find_weed", lambda: str(broken))
     with pytest.raises(UnavailableError, match="no such flag"):
         DevServer(str(tmp_path / "data"))
 
@@ -197,7 +196,7 @@ def test_a_stack_is_never_shown(log: str, said: str, tmp_path: Path, monkeypatch
     broken = tmp_path / "weed"
     broken.write_text(f"#!/bin/sh\ncat <<'END'\n{log}END\nexit 2\n")
     broken.chmod(0o755)
-    monkeypatch.setattr(devserver, "_program", lambda: str(broken))
+    monkeypatch.setattr(program, "find_weed", lambda: str(broken))
     with pytest.raises(UnavailableError) as caught:
         DevServer(str(tmp_path / "data"))
     assert caught.value.message == f"the dev server in {tmp_path}/data did not start: {said}"
@@ -212,18 +211,18 @@ def test_a_second_one_in_the_same_folder_is_refused_before_anything_is_touched(
     server: DevServer, store: S3Store
 ) -> None:
     store.create("a", Body.of(b"1"))
-    before = files_of(server._folder)
+    before = files_of(server.folder)
     with pytest.raises(ConflictError, match=rf"a dev server \(process {os.getpid()}\) already uses"):
-        DevServer(server._folder, bucket="another")
+        DevServer(server.folder, bucket="another")
     done = subprocess.run(
-        [sys.executable, "-m", "ckpt_archive", "dev-server", "--folder", server._folder],
+        [sys.executable, "-m", "ckpt_archive", "dev-server", "--folder", server.folder],
         capture_output=True,
         text=True,
         check=False,
     )
     assert (done.returncode, done.stdout) == (5, "")
-    assert done.stderr.startswith(f"error: a dev server (process {os.getpid()}) already uses {server._folder}\n")
-    assert files_of(server._folder) == before
+    assert done.stderr.startswith(f"error: a dev server (process {os.getpid()}) already uses {server.folder}\n")
+    assert files_of(server.folder) == before
     assert store.read("a", limit_bytes=1).data == b"1"
 
 

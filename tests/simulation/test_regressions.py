@@ -1,13 +1,15 @@
 """What the lives have found in the product, each told again on purpose: one sentence, one short life."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 
 import pytest
 
+from ckpt_archive.agent.daemon import Daemon
 from ckpt_archive.commit.launch import LaunchRequest, Resumption, open_launch
 from ckpt_archive.commit.launch_record import Launch
-from ckpt_archive.errors import CkptArchiveError, IntegrityError, NotFoundError, UnavailableError
+from ckpt_archive.errors import CapacityError, CkptArchiveError, IntegrityError, NotFoundError, UnavailableError
 from ckpt_archive.local.launches import begin_launch, find_launch, has_ended, load_launches
 from ckpt_archive.local.ring import scan
 from ckpt_archive.local.staging import RunStaging, Staging
@@ -19,6 +21,7 @@ from ckpt_archive.testing.simulation.node import Node
 from ckpt_archive.testing.simulation.search import every_crash_point
 from ckpt_archive.testing.simulation.shelf import STAGING
 from ckpt_archive.testing.simulation.stage import Stage
+from ckpt_archive.testing.simulation.team import Meeting
 from ckpt_archive.testing.simulation.world import World
 
 
@@ -38,9 +41,9 @@ class Site(Stage):
 Act = Callable[[Site, Node], None]
 
 
-def play(*acts: Act, seed: int = 0) -> Site:
+def play(*acts: Act, seed: int = 0, options: Options = Options()) -> Site:  # noqa: B008 - frozen
     """A site on which these things are done, one after the other, each by a process of its own."""
-    with World(seed, Options(), trace=True) as world:
+    with World(seed, options, trace=True) as world:
         site = Site(world)
         for act in acts:
             site.spawn("act", site.nodes[0], partial(act, site, site.nodes[0]))
@@ -236,6 +239,46 @@ def test_a_launch_is_not_late_because_the_clock_of_its_node_is_slow() -> None:
     assert [launch.late for launch in launches_of(play(first, second, third))] == [False, False, False]
 
 
+def test_a_rank_that_comes_late_on_a_node_whose_clock_is_ahead_finds_the_number_of_its_launch() -> None:
+    def act(site: Site, node: Node) -> None:
+        store = site.connect(node, Patience.LONG).store
+
+        def number(key: str) -> int:
+            now = node.clock.now()
+            request = LaunchRequest(site.archive(node).id, "r", key, 2, started_at=now, asked_at=now)
+            return open_launch(store, request, lambda _: Resumption(None, explicit=False)).attempt
+
+        assert [number("mine"), number("next")] == [0, 1]
+        node.clock.sleep(2_200.0)
+        node.clock.skew_us = 7_190_000_000
+        assert number("mine") == 0
+
+    play(act)
+
+
+def test_a_launch_is_not_late_because_of_one_before_it_that_died_before_it_knew_its_number() -> None:
+    """By the clock of a node that is behind, the store recorded the earlier launch after the later one had begun."""
+
+    def first(site: Site, node: Node) -> None:
+        node.clock.skew_us = -3_600_000_000
+        run = run_of(site, node, launch_key="first")
+        site.world.inject("disk.create", Fault.NO_ROOM, skip=1, times=None)
+        with suppress(CkptArchiveError):
+            run.resume()
+
+    def second(site: Site, node: Node) -> None:
+        site.world.calm()
+        save(node, run_of(site, node, launch_key="second"), 1)
+
+    def third(site: Site, node: Node) -> None:
+        restored = run_of(site, node, launch_key="third").resume()
+        assert restored is not None
+        assert restored.step == 1
+
+    site = play(first, second, third)
+    assert [launch.launch_key for launch in launches_of(site)] == ["first", "second", "third"]
+
+
 # --- resuming --------------------------------------------------------------------------------------------------------------
 
 
@@ -264,6 +307,30 @@ def test_the_newest_share_is_not_passed_over_because_it_can_not_be_read_just_now
         play(saves, fails, resumes)
 
 
+@pytest.mark.parametrize("kind", ["disk.stat", "disk.open", "disk.read", "disk.list"])
+@pytest.mark.parametrize("again", [False, True], ids=["the same process", "another process of the launch"])
+def test_a_save_is_newer_than_those_that_can_not_be_read_just_now(kind: str, again: bool) -> None:
+    """The number of saves orders them: counted over what the disk gave back, the newest one would not be the last."""
+
+    def act(site: Site, node: Node, skip: int) -> None:
+        run = run_of(site, node, launch_key="mine", keep_local=5)
+        for step in (1, 2):
+            save(node, run, step)
+        if again:
+            run = run_of(site, node, launch_key="mine", keep_local=5)
+        site.world.inject(kind, Fault.READ_ERROR, skip=skip)
+        with suppress(CkptArchiveError, OSError):
+            save(node, run, 3)
+        with suppress(CkptArchiveError, OSError):
+            save(node, run, 4)
+        site.world.calm()
+        steps = [share.step for share in scan(staging_of(node), strict=True)]
+        assert steps == sorted(steps)
+
+    for skip in range(0, 60, 2):
+        play(partial(act, skip=skip))
+
+
 @pytest.mark.parametrize("skip", range(4))
 def test_a_step_that_was_restored_is_gone_on_from_although_it_could_not_be_written_down_at_first(skip: int) -> None:
     def first(site: Site, node: Node) -> None:
@@ -285,6 +352,54 @@ def test_a_step_that_was_restored_is_gone_on_from_although_it_could_not_be_writt
     assert newest.explicit
     assert newest.resume_from is not None
     assert newest.resume_from.step == 1
+
+
+@pytest.mark.parametrize("writers", [1, 2])
+def test_fewer_writers_do_not_go_on_from_a_part_of_what_more_of_them_saved(writers: int) -> None:
+    """On this node lie the shares of two of three: for the third the archive must be asked, which has none of them yet."""
+
+    def three_save(site: Site, node: Node) -> None:
+        for rank in (0, 1):
+            run = run_of(site, node, launch_key="three", rank=rank, writers=3)
+            for step in (1, 2, 3):
+                save(node, run, step)
+
+    def fewer_resume(site: Site, node: Node, rank: int, meeting: Meeting) -> None:
+        agree = partial(meeting.gather, node, rank) if writers > 1 else None
+        run = run_of(site, node, launch_key="fewer", rank=rank, writers=writers)
+        assert run.resume(agree=agree) is None
+        with pytest.raises(NotFoundError):
+            run.restore(2)
+
+    with World(0, Options()) as world:
+        site = Site(world)
+        (node,) = site.nodes
+        site.spawn("three", node, partial(three_save, site, node))
+        world.run()
+        meeting = Meeting(writers)
+        for rank in range(writers):
+            site.spawn("fewer", node, partial(fewer_resume, site, node, rank, meeting))
+        world.run()
+
+
+@pytest.mark.parametrize("kind", ["disk.stat", "disk.open", "disk.read", "disk.list"])
+def test_nobody_is_told_that_all_is_archived_because_the_disk_does_not_show_what_is_not(kind: str) -> None:
+    def act(site: Site, node: Node, skip: int) -> None:
+        run = run_of(site, node)
+        save(node, run, 1)
+        site.world.inject(kind, Fault.READ_ERROR, skip=skip)
+        with pytest.raises(CapacityError):
+            run.flush(timeout_seconds=0.0)
+
+    def drains(site: Site, node: Node, skip: int) -> None:
+        save(node, run_of(site, node), 2)
+        site.store.trouble(Fault.OUTAGE, 3600.0)
+        site.world.inject(kind, Fault.READ_ERROR, skip=skip)
+        assert not Daemon(node.machine(), site.agent(node), site.agent_settings).drain(0.0).done
+
+    for skip in range(0, 60, 2):
+        play(partial(act, skip=skip % 12))
+        play(partial(drains, skip=skip))
 
 
 # --- stores that do not look -----------------------------------------------------------------------------------------------
@@ -310,3 +425,17 @@ def test_a_record_that_comes_wrong_into_a_store_that_does_not_look_is_noticed(fo
 
         site.spawn("push", node, push)
         world.run()
+
+
+@pytest.mark.parametrize("skip", range(4))
+def test_a_save_is_not_given_up_because_the_answer_to_the_store_s_probe_was_lost(skip: int) -> None:
+    def act(site: Site, node: Node) -> None:
+        save(node, run_of(site, node), 1)
+        site.world.inject("store.create", Fault.ANSWER_LOST, skip=skip)
+        for _ in range(3):
+            pass_of_agent(site, node)
+            node.clock.sleep(60.0)
+
+    site = play(act, options=Options(checksums_enforced=False))
+    assert len(site.store.bucket.keys("manifests/")) == 1
+    assert site.store.bucket.keys("runs/r/decisions") == []

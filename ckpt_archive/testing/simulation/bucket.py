@@ -4,7 +4,7 @@ Written anew rather than shared with the real stores: a rule that both had wrong
 """
 
 import bisect
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from ckpt_archive import errors
@@ -85,6 +85,18 @@ class Bucket:
         found = self.get(key)
         found.data = flipped(found.data, bit)
         self.rotted.add(key)
+
+    def cut(self, key: str, size_bytes: int) -> None:
+        """Let an object lose its end."""
+        found = self.get(key)
+        found.data = found.data[:size_bytes]
+        found.info = replace(found.info, size_bytes=size_bytes)
+        self.rotted.add(key)
+
+    def put_again(self, key: str) -> None:
+        """Put the same bytes there once more, as completing another upload does where that is not conditional."""
+        found = self.get(key)
+        found.info = replace(found.info, etag=f"etag-{self._name()}")
 
     def keys(self, prefix: str = "") -> list[str]:
         """All keys that begin with `prefix`, in order."""

@@ -48,6 +48,7 @@ class Diary:
         acknowledged: The last one of which the writer was told that it is staged.
         staged: All contents that were ever saved, also those that were replaced since.
         bound: The content that the archive holds a receipt of.
+        failed: Shares of which a save has failed, or was given up, at some time.
         spoilt: Shares of which somebody has changed or damaged a byte: what is left of them may be lost, but not be
             taken for what was saved.
     """
@@ -57,6 +58,7 @@ class Diary:
     staged: dict[Slot, list[Files]] = field(default_factory=dict)
     bound: dict[Slot, Files] = field(default_factory=dict)
     spoilt: set[Slot] = field(default_factory=set)
+    failed: set[Slot] = field(default_factory=set)
 
     def begin(self, slot: Slot, files: Files, process: Process) -> Save:
         """A writer begins: from now on this content may be found."""
@@ -68,12 +70,14 @@ class Diary:
     def drop(self, save: Save) -> None:
         """It was refused, or given up before it could be seen: this content is found nowhere because of it."""
         save.open = False
+        self.failed.add(save.slot)
         self.saves[save.slot].remove(save)
         self.staged[save.slot].remove(save.files)
 
     def fail(self, save: Save) -> None:
         """Its writer was told that it failed; it may stand all the same."""
         save.open = False
+        self.failed.add(save.slot)
 
     def acknowledge(self, save: Save) -> None:
         """Its writer was told that it is durable: nothing else may stand, but for what others are still at."""

@@ -32,6 +32,10 @@ class Fault(enum.Enum):
     NO_ROOM = "ENOSPC, perhaps after a part was written"
     TOO_MANY_FILES = "EMFILE"
     SYNC_FAILED = "EIO from fsync; the content will never be durable"
+    TRUNCATED = "what is stored loses its end for good"
+    CONTENDED = "409: somebody else is at the same key"
+    TAKEN = "took effect, and 412: answered as if somebody else had been first"
+    REPLACED = "412: the same bytes were put again while they were read"
 
 
 _ANSWERS = (Fault.UNAVAILABLE, Fault.THROTTLED, Fault.STORM, Fault.OUTAGE, Fault.CUT_OFF, Fault.DENIED)
@@ -40,36 +44,37 @@ _NAMES = (Fault.WRITE_ERROR, Fault.NO_ROOM)
 
 CANDIDATES: Mapping[str, tuple[Fault, ...]] = MappingProxyType(
     {
-        "store.create": (*_EFFECTS, Fault.FLIP_SENT, Fault.CUT_BODY),
-        "store.read": (*_ANSWERS, Fault.CUT_BODY, Fault.FLIP_READ, Fault.ROT),
-        "store.fetch": (*_ANSWERS, Fault.CUT_BODY, Fault.FLIP_READ, Fault.ROT),
+        "store.create": (*_EFFECTS, Fault.FLIP_SENT, Fault.CUT_BODY, Fault.CONTENDED, Fault.TAKEN),
+        "store.read": (*_ANSWERS, Fault.CUT_BODY, Fault.FLIP_READ, Fault.ROT, Fault.TRUNCATED),
+        "store.fetch": (*_ANSWERS, Fault.CUT_BODY, Fault.FLIP_READ, Fault.ROT, Fault.TRUNCATED, Fault.REPLACED),
         "store.head": _ANSWERS,
         "store.list": _ANSWERS,
         "store.delete": _EFFECTS,
         "store.start_upload": _EFFECTS,
         "store.upload_part": (*_EFFECTS, Fault.FLIP_SENT, Fault.CUT_BODY, Fault.UPLOAD_GONE),
-        "store.complete_upload": (*_EFFECTS, Fault.UPLOAD_GONE),
+        "store.complete_upload": (*_EFFECTS, Fault.UPLOAD_GONE, Fault.CONTENDED, Fault.TAKEN),
         "store.abort_upload": _EFFECTS,
         "store.list_uploads": _ANSWERS,
         "store.list_parts": (*_ANSWERS, Fault.UPLOAD_GONE),
         "disk.stat": (Fault.READ_ERROR,),
-        "disk.list": (Fault.READ_ERROR,),
+        "disk.list": (Fault.READ_ERROR, Fault.TOO_MANY_FILES),
         "disk.open": (Fault.READ_ERROR, Fault.TOO_MANY_FILES),
-        "disk.read": (Fault.READ_ERROR, Fault.ROT),
+        "disk.read": (Fault.READ_ERROR, Fault.ROT, Fault.TRUNCATED),
         "disk.create": (*_NAMES, Fault.TOO_MANY_FILES),
         "disk.write": (Fault.WRITE_ERROR, Fault.NO_ROOM),
         "disk.reserve": (Fault.WRITE_ERROR, Fault.NO_ROOM),
-        "disk.sync": (Fault.SYNC_FAILED,),
+        "disk.close": (Fault.WRITE_ERROR, Fault.NO_ROOM),
+        "disk.sync": (Fault.SYNC_FAILED, Fault.NO_ROOM),
         "disk.make_directory": _NAMES,
-        "disk.sync_directory": (Fault.WRITE_ERROR,),
+        "disk.sync_directory": (Fault.WRITE_ERROR, Fault.NO_ROOM, Fault.TOO_MANY_FILES),
         "disk.rename": _NAMES,
         "disk.replace": _NAMES,
         "disk.link": _NAMES,
-        "disk.remove": (Fault.WRITE_ERROR,),
-        "disk.remove_directory": (Fault.WRITE_ERROR,),
-        "disk.lock": (Fault.TOO_MANY_FILES,),
-        "disk.space": (),
-        "disk.mount_kind": (),
+        "disk.remove": _NAMES,
+        "disk.remove_directory": _NAMES,
+        "disk.lock": (Fault.TOO_MANY_FILES, Fault.NO_ROOM),
+        "disk.space": (Fault.READ_ERROR,),
+        "disk.mount_kind": (Fault.READ_ERROR, Fault.TOO_MANY_FILES),
     }
 )
 """Every kind of adapter call, with what may go wrong there."""
@@ -137,6 +142,8 @@ class Options:
         conditional_complete: Whether completing an upload over an existing key is refused.
         clock_skew_seconds: How far a node's clock may be from the store's, either way.
         crashes: Crashes at exact places, in the order of their I/O.
+        most_troubles: How many of the things that chance sends do happen, the first ones; None: all.
+        spared_troubles: Which of them do not, counted from 1: so a failing life is told with as little as it needs.
     """
 
     switch_chance: float = 0.2
@@ -152,6 +159,8 @@ class Options:
     conditional_complete: bool = True
     clock_skew_seconds: float = 0.0
     crashes: tuple[CrashPoint, ...] = ()
+    most_troubles: int | None = None
+    spared_troubles: frozenset[int] = frozenset()
 
     @classmethod
     def drawn(cls, seed: int, *, never: frozenset[Fault] = frozenset()) -> "Options":

@@ -106,6 +106,12 @@ class Inode:
         self.data[bit >> 3] ^= 1 << (bit & 7)
         self.rotted = True
 
+    def cut(self, lost_bytes: int) -> None:
+        """Let the end get lost; no time changes."""
+        del self.data[len(self.data) - lost_bytes :]
+        self.rotted = True
+        self.shown = None
+
     # --- names ---------------------------------------------------------------------------------------------------------
 
     def child(self, name: str, path: str) -> "Inode":

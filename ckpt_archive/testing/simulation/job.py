@@ -7,7 +7,6 @@ a zombie.
 import abc
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 from ckpt_archive.checkpoint import Checkpoint
 from ckpt_archive.disk.protocol import WritableFile
@@ -17,8 +16,8 @@ from ckpt_archive.run import Run
 from ckpt_archive.testing.simulation.diary import COMMON, Files, Slot, common
 from ckpt_archive.testing.simulation.node import Node
 from ckpt_archive.testing.simulation.process import Main, Process
-from ckpt_archive.testing.simulation.shelf import STAGING, tree_of
-from ckpt_archive.testing.simulation.stage import Stage
+from ckpt_archive.testing.simulation.shelf import STAGING, loose, tree_of
+from ckpt_archive.testing.simulation.stage import Launch, Stage
 
 
 class UserError(Exception):
@@ -30,21 +29,11 @@ def fail() -> None:
     raise UserError
 
 
-@dataclass(slots=True)
-class Launch:
-    """One launch of a job, in one or several processes.
-
-    Attributes:
-        number: Counted in the life, so that no two have the same key.
-        processes: Of its ranks.
-    """
-
-    number: int
-    processes: list[Process] = field(default_factory=list)
-
-
 class Job(abc.ABC):
     """A row of launches.
+
+    Attributes:
+        trains: Whether its launches are launches of a run.
 
     Args:
         stage: Where.
@@ -53,11 +42,13 @@ class Job(abc.ABC):
         launches: How many there may be; one of them is drawn.
     """
 
+    trains = False
+
     def __init__(self, stage: Stage, run: str, chance: random.Random, launches: tuple[int, ...]) -> None:
         self.stage = stage
         self.run = run
         self.chance = chance
-        self.left = min(chance.choice(launches), stage.most_launches)
+        self.left = min(chance.choice(launches), chance.choice(stage.most_launches))
         self.begun = 0
         self.current: Launch | None = None
 
@@ -68,7 +59,9 @@ class Job(abc.ABC):
             return
         self.left -= 1
         self.begun += 1
-        self.current = Launch(self.begun)
+        self.current = Launch(self.begun, f"{self.run}-{self.begun}", self.stage.world.now_us)
+        if self.trains:
+            self.stage.launches_of_jobs[self.run, self.current.key] = self.current
         self.launch(self.current)
 
     @abc.abstractmethod
@@ -113,31 +106,45 @@ class Job(abc.ABC):
             files = {}
         return files
 
-    def save(self, node: Node, run: Run, slot: Slot, files: Files) -> bool:
-        """Save a checkpoint as a trainer does; whether it was staged."""
+    def save(self, node: Node, run: Run, slot: Slot, files: Files, *, raises: bool = False) -> bool:
+        """Save a checkpoint as a trainer does; whether it was staged.
+
+        Args:
+            node: Where.
+            run: Of which run.
+            slot: As what.
+            files: What.
+            raises: Whether somebody asked for our errors to reach the training loop.
+        """
         stage, chance = self.stage, self.chance
         process = stage.process
         assert process is not None
         fails, meddles = chance.random() < 0.08, chance.random() < 0.06
         note = stage.diary.begin(slot, files, process)
         kept: WritableFile | None = None
+        written = False
         checkpoint: Checkpoint = run.checkpoint(slot.step, metrics={"loss": 1 / (1 + slot.step)}, rank=slot.rank)
         try:
             with checkpoint:
                 kept = write(node, str(checkpoint.path), files)
                 if fails:
                     fail()
+                written = True
         except (UserError, OSError) as error:
+            if written:
+                raise AssertionError("our own trouble has reached the training loop") from error
             stage.diary.drop(note)
             stage.met("user's code", error)
             return False
         except CkptArchiveError as error:
+            if not raises:
+                raise AssertionError("nobody asked for it, and it has reached the training loop") from error
             stage.diary.fail(note)
             stage.met("checkpoint", error)
             return False
         if checkpoint.staged:
             stage.diary.acknowledge(note)
-            stage.shelf.acknowledged(note, node)
+            stage.shelf.acknowledged(note, node, stage.world.now_us)
             if meddles and kept is not None:
                 self._meddle(node, slot, kept)
         elif checkpoint.duplicate:
@@ -145,6 +152,16 @@ class Job(abc.ABC):
         else:
             stage.diary.fail(note)
         return checkpoint.staged
+
+    def finish(self, node: Node, run: Run) -> None:
+        """The end of a process: now and then it waits until what it has promised is archived."""
+        waits = not self.stage.is_brief and self.chance.random() < 0.15
+        before_us = self.stage.world.now_us
+        try:
+            if run.finish(timeout_seconds=self.chance.choice((0.0, 0.5)) if waits else None) and waits:
+                self.stage.check_drained(node, run.name, before_us)
+        except CkptArchiveError as error:
+            self.stage.met("finish", error)
 
     def _meddle(self, node: Node, slot: Slot, kept: WritableFile) -> None:
         """Write into what is sealed: nobody may."""
@@ -157,8 +174,8 @@ class Job(abc.ABC):
 
     # --- checking what is returned -------------------------------------------------------------------------------------
 
-    def check_returned(self, node: Node, restored: Restored) -> None:
-        """What a restore has returned must be what was saved."""
+    def check_returned(self, node: Node, restored: Restored, *, rank: int | None = None) -> None:
+        """What a restore has returned must be what was saved; with `rank`, only that writer's files were asked for."""
         stage = self.stage
         files = self.files_at(node, restored)
         if files is None:
@@ -166,9 +183,12 @@ class Job(abc.ABC):
         if any(inode.rotted for _, inode in node.disk.tree(str(restored.path))):
             # A bit may rot behind whoever has just read and compared it.
             return
+        if not str(restored.path).startswith(f"{STAGING}/{restored.run}/ring/"):
+            problem = loose(node.disk.find(str(restored.path)))
+            assert problem is None, f"{restored} was returned, and {problem}"
         if restored.source == "archive":
             assert restored.attempt is not None
-            stage.oracle.check_archived((restored.run, restored.attempt, restored.step), files)
+            stage.oracle.check_archived((restored.run, restored.attempt, restored.step), files, rank)
             return
         key = self.key_of(node, restored)
         ring = f"{STAGING}/{restored.run}/ring"

@@ -7,41 +7,68 @@ come to a good end: promoted checkpoints are archived or given up on record, wha
 """
 
 import random
+from dataclasses import replace
 from functools import partial
 
-from ckpt_archive.commit import catalog
-from ckpt_archive.commit.latest import latest
-from ckpt_archive.errors import CkptArchiveError
-from ckpt_archive.patience import Patience
-from ckpt_archive.restore.result import Restored
-from ckpt_archive.testing.simulation.diary import Files
+from ckpt_archive.agent.node import Pass
+from ckpt_archive.testing.simulation.audit import Audit, check_settled
 from ckpt_archive.testing.simulation.faults import Options
 from ckpt_archive.testing.simulation.job import Job
 from ckpt_archive.testing.simulation.memo import remembering
 from ckpt_archive.testing.simulation.node import Node
 from ckpt_archive.testing.simulation.process import Process
-from ckpt_archive.testing.simulation.pushing import Pushing, Restoring
-from ckpt_archive.testing.simulation.shelf import Held, tree_of
-from ckpt_archive.testing.simulation.stage import Stage, quick
-from ckpt_archive.testing.simulation.training import Team, Training
+from ckpt_archive.testing.simulation.pushing import Pushing
+from ckpt_archive.testing.simulation.stage import Size, Stage, quick
+from ckpt_archive.testing.simulation.team import Team
+from ckpt_archive.testing.simulation.training import Training
+from ckpt_archive.testing.simulation.visitors import Draining, Promoting, Restoring
+from ckpt_archive.testing.simulation.weather import Weather
 from ckpt_archive.testing.simulation.world import World
 
+_SIZES = (
+    Size(nodes=(1, 1, 2), jobs=(1,), launches=(1, 2), saves=(1, 1, 2), writers=(2, 2, 2, 3), restarts=2, troubles=2.0),
+    Size(
+        nodes=(1, 2, 2, 3),
+        jobs=(1,),
+        launches=(1, 2, 3),
+        saves=(1, 2, 3),
+        writers=(2, 2, 3, 4),
+        restarts=2,
+        troubles=1.5,
+    ),
+    Size(),
+)
+# Two things that meet are found in lives of two things, and of these far more can be lived than of long ones.
 _MOST_PASSES = 60
 _LATE_SECONDS = 400.0
 
 
 def options_of(seed: int) -> Options:
-    """What goes wrong in the life of a seed."""
-    return Options.drawn(seed)
+    """What goes wrong in the life of a seed: in a short one more often, so that something does."""
+    options, times = Options.drawn(seed), _size_of(seed).troubles
+    return replace(
+        options,
+        kill_chance=min(0.03, options.kill_chance * times),
+        pause_chance=min(0.015, options.pause_chance * times),
+        power_loss_chance=options.power_loss_chance * times,
+        clock_jump_chance=options.clock_jump_chance * times,
+        store_fault_chance=min(0.25, options.store_fault_chance * 2 * times),
+        disk_fault_chance=min(0.01, options.disk_fault_chance * times),
+    )
+
+
+def _size_of(seed: int) -> Size:
+    (size,) = random.Random(f"size {seed}").choices(_SIZES, weights=(60, 30, 10))
+    return size
 
 
 def life(world: World) -> None:
     """One life; see `search.Life`."""
     chance = random.Random(f"life {world.seed}")
-    nodes = chance.choice((1, 1, 2, 2, 3))
+    size = _size_of(world.seed)
     room = chance.choice((None, None, None, None, 6_000, 15_000))
     with remembering():
-        _Life(world, chance, nodes, room).play()
+        _Life(world, chance, chance.choice(size.nodes), room, size=size).play()
 
 
 BRIEF = (0, 1, 2, 4, 8, 12, 19, 20, 22, 24, 27, 36, 37, 38, 43, 49, 51, 52, 54, 56)
@@ -63,36 +90,60 @@ def brief_life(world: World) -> None:
 
 class _Life(Stage):
     def __init__(
-        self, world: World, chance: random.Random, nodes: int, room_bytes: int | None, *, is_brief: bool = False
+        self,
+        world: World,
+        chance: random.Random,
+        nodes: int,
+        room_bytes: int | None,
+        *,
+        is_brief: bool = False,
+        size: Size = Size(),  # noqa: B008 - frozen
     ) -> None:
-        super().__init__(world, nodes, room_bytes, is_brief=is_brief)
+        super().__init__(world, nodes, room_bytes, is_brief=is_brief, size=size)
         self._chance = chance
         self._agents: dict[Process, Node] = {}
-        self._restarts = 3 if is_brief else 12
+        self._restarts = 3 if is_brief else size.restarts
+        self._on_demand = not is_brief and chance.random() < 0.2
+        self._each = 2 if not is_brief and chance.random() < 0.15 else 1
         kinds = chance.choices(
-            (Training, Team, Pushing), weights=(5, 3, 2), k=1 if is_brief else chance.choice((1, 1, 2))
+            (Training, Team, Pushing), weights=(5, 4, 2), k=1 if is_brief else chance.choice(size.jobs)
         )
         self._jobs: list[Job] = [
             kind(self, f"run-{number}", random.Random(f"job {world.seed} {number}"))
             for number, kind in enumerate(kinds)
         ]
-        if not is_brief and chance.random() < 0.5:
-            self._jobs.append(Restoring(self, "run-0", random.Random(f"restoring {world.seed}")))
+        if not is_brief:
+            visitors = (Restoring, 0.25), (Draining, 0.12), (Promoting, 0.08)
+            self._jobs += [
+                kind(self, "run-0", random.Random(f"{kind.__name__} {world.seed}"))
+                for kind, likely in visitors
+                if chance.random() < likely
+            ]
 
     def play(self) -> None:
         """From beginning to end."""
-        for node in self.nodes:
-            self._start_agent(node, 0.0)
+        if not self._on_demand:
+            for node in self.nodes:
+                for _ in range(self._each):
+                    self._start_agent(node, 0.0)
         for job in self._jobs:
             job.begin()
+        if not self.is_brief:
+            Weather(self, random.Random(f"weather {self.world.seed}")).begin()
         self.world.run()
         self._calm()
+
+    def agent_wanted(self, node: Node) -> None:
+        """See `Stage`: as the product's own spawner looks first whether one works there."""
+        working = any(process.alive and there is node for process, there in self._agents.items())
+        if self._on_demand and not working and not self.is_closing:
+            self._start_agent(node, 0.0)
 
     def ended(self, process: Process) -> None:
         """See `Watcher`: whatever has ended is followed by its successor."""
         super().ended(process)
         node = self._agents.pop(process, None)
-        if node is not None and self._restarts and not self.is_closing:
+        if node is not None and self._restarts and not self.is_closing and not self._on_demand:
             self._restarts -= 1
             self._start_agent(node, 1.0 if self.is_brief else self._chance.choice((1.0, 10.0, 100.0)))
         for job in self._jobs:
@@ -105,7 +156,7 @@ class _Life(Stage):
                 job.paused(process)
 
     def _start_agent(self, node: Node, delay_seconds: float) -> None:
-        main = partial(self.run_agent, node, delay_seconds)
+        main = partial(self.run_agent, node, delay_seconds, until_idle=self._on_demand)
         self._agents[self.spawn("agent", node, main, daemon=True)] = node
 
     # --- calm ----------------------------------------------------------------------------------------------------------
@@ -113,85 +164,28 @@ class _Life(Stage):
     def _calm(self) -> None:
         self.is_closing = True
         self.world.calm()
+        for end in self.at_calm:
+            end()
         for process in list(self.world.processes):
             if process.alive:
                 self.world.kill(process)
         # What was still on its way arrives now.
         self.world.sleep(_LATE_SECONDS)
-        for node in self.nodes:
-            self.spawn("settling", node, partial(self._settle, node))
-        self.world.run()
-        self._check_settled()
+        self._settle()
+        check_settled(self)
         auditor = Node(self.world, "auditor")
-        self.spawn("auditor", auditor, partial(self._audit, auditor))
+        audit = Audit(self, auditor, random.Random(f"audit {self.world.seed}"))
+        self.spawn("auditor", auditor, audit.audit)
         self.world.run()
 
-    def _settle(self, node: Node) -> None:
-        """An agent works until, for a while, nothing changes any more anywhere."""
-        agent = self.agent(node, quick(self.agent_settings))
-        quiet = 0
+    def _settle(self) -> None:
+        """The agents work until nothing changes any more anywhere."""
+        agents = [(node, self.agent(node, quick(self.agent_settings))) for node in self.nodes]
         for _ in range(_MOST_PASSES):
             before = len(self.store.bucket.objects)
-            done = agent.step()
-            node.clock.sleep(3.0)
-            quiet = 0 if done.archived or len(self.store.bucket.objects) != before else quiet + 1
-            if quiet > 1:
+            passes = [self.spawn("settling", node, agent.step) for node, agent in agents]
+            self.world.run()
+            archived = any(done.result.archived for done in passes if isinstance(done.result, Pass))
+            if not archived and len(self.store.bucket.objects) == before:
                 return
-
-    def _check_settled(self) -> None:
-        for held in self.shelf.held.values():
-            problem = self._unsettled(held)
-            assert problem is None, f"{held.save.slot} {problem}"
-        left = self.left_uploads()
-        assert not left, f"uploads were left behind: {left}"
-
-    def _unsettled(self, held: Held) -> str | None:
-        """What is still to be done for an acknowledged share, although nothing stands in the way."""
-        slot = held.save.slot
-        if not held.promoted or (slot in self.oracle.slots and self.diary.bound[slot] == held.save.files):
-            return None
-        attempt = self.oracle.attempts.get((slot.run, slot.launch_key))
-        if attempt is not None and (slot.run, attempt, slot.step) in self.oracle.gaps:
-            return None
-        peers = [other for other in self.shelf.held.values() if other.save.slot[:3] == slot[:3]]
-        if any(self._is_spoilt(other) for other in peers):
-            return None
-        if attempt is None:
-            return "is promoted, and its launch has never got a number"
-        writers = self.oracle.launches[slot.run, attempt]["writers"]
-        if len(peers) < writers or self.oracle.is_damaged((slot.run, attempt, slot.step)):
-            return None
-        return f"is promoted, and neither archived (attempt {attempt}) nor given up on record"
-
-    def _is_spoilt(self, held: Held) -> bool:
-        """Whether it, or a record of its launch, has rotted."""
-        return held.rotted() or self.shelf.records_rotted(held.node, held.save.slot.run)
-
-    def _audit(self, node: Node) -> None:
-        """Whatever is committed restores, and latest is what it must be."""
-        archive = self.archive(node)
-        store = self.connect(node, Patience.LONG).store
-        for run in {run for run, _ in self.oracle.launches}:
-            found = latest(store, run)
-            wanted = self.oracle.expected_latest(run)
-            answer = None if found is None else (found.attempt, found.step)
-            assert answer == wanted, f"latest of {run} is {answer}, and should be {wanted}"
-        for (run, attempt, step), files in self.oracle.archived.items():
-            try:
-                restored = archive.restore(run, step, attempt=attempt, to="/out")
-            except CkptArchiveError as error:
-                if self.oracle.is_damaged((run, attempt, step)):
-                    continue
-                raise AssertionError(f"{run} step {step} of attempt {attempt} is committed, but: {error}") from error
-            assert _tree(node, restored) == files, f"{run} step {step} of attempt {attempt} came back different"
-        listed = {
-            (place.run, place.attempt, place.step)
-            for run in catalog.runs(store)
-            for place in catalog.places(store, run)
-        }
-        known = set(self.oracle.archived)
-        assert all(self.oracle.is_damaged(at) for at in listed ^ known), f"listed are {listed}, committed {known}"
-
-
-def _tree(node: Node, restored: Restored) -> Files:
-    return tree_of(node.disk.find(str(restored.path)))
+            self.world.sleep(3.0)

@@ -9,12 +9,14 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
+from ckpt_archive.commit.archive_record import ArchiveRecord
 from ckpt_archive.commit.launch_record import Launch
+from ckpt_archive.commit.manifest import Manifest
 from ckpt_archive.commit.receipt import Receipt
 from ckpt_archive.local.launch_records import LocalAttempt, LocalLaunch, Resume
 from ckpt_archive.local.sealed import Seal
 
-_DECODED: tuple[type[Any], ...] = (Seal, Receipt, Launch, LocalLaunch, LocalAttempt, Resume)
+_DECODED: tuple[type[Any], ...] = (ArchiveRecord, Seal, Receipt, Manifest, Launch, LocalLaunch, LocalAttempt, Resume)
 _MOST = 512
 
 

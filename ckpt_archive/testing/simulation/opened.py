@@ -34,6 +34,9 @@ class SimFile:
             if inode.data:
                 bit = self._disk.world.chance.randrange(len(inode.data) * 8)
                 inode.flip(bit | 7 if self._path.endswith(self._disk.text) else bit)
+        elif fault is Fault.TRUNCATED:
+            if inode.data:
+                self._disk.cut(inode)
         elif fault is not None:
             raise os_error(ERRNO[fault], self._path)
         chunk = inode.data[offset : offset + len(buffer)]
@@ -76,8 +79,10 @@ class SimFile:
         self._disk.sync(self._path, self._inode)
 
     def close(self) -> None:
-        """Release it."""
-        self._open = None
+        """Release it; what was written may only fail to be kept now."""
+        was_open, self._open = self._open, None
+        if self._writable and was_open is not None:
+            self._disk.step("disk.close", self._path)
 
     def __enter__(self) -> Self:
         return self

@@ -292,7 +292,7 @@ MISTAKES = (
     Mistake("the newest launch is taken for one's own", ((launch, "_find", _newest_is_mine),)),
     Mistake(
         "a launch is late by the clock of its node alone",
-        ((numbering, "_newest_before", _always(None)),),
+        ((numbering, "_earlier", _always(())),),
         _bad_clocks,
     ),
     Mistake(

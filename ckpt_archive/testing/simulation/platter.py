@@ -176,6 +176,12 @@ class Platter:
         self.used_bytes += max(0, growth - lacking)
         return length - lacking
 
+    def cut(self, inode: Inode) -> None:
+        """Let a file lose its end, at least half of it, behind everybody's back."""
+        lost = len(inode.data) - self.world.chance.randrange((len(inode.data) + 1) // 2)
+        self.used_bytes -= lost if inode.link_count else 0
+        inode.cut(lost)
+
     def sync(self, path: str, find: Callable[[], Inode]) -> None:
         """Make a file's content durable; a failure means that it never will be, whatever a second try says."""
         fault = self.world.step("disk.sync", path)

@@ -1,4 +1,4 @@
-"""Folders that are pushed into a run, and people who restore from it."""
+"""Folders that are pushed into a run."""
 
 import random
 from functools import partial
@@ -7,20 +7,20 @@ from ckpt_archive.disk import durable
 from ckpt_archive.disk.protocol import WritableFile
 from ckpt_archive.errors import CkptArchiveError, ConflictError
 from ckpt_archive.testing.simulation.diary import Files, Slot
-from ckpt_archive.testing.simulation.job import Job, Launch, write
+from ckpt_archive.testing.simulation.job import Job, write
 from ckpt_archive.testing.simulation.node import Node
 from ckpt_archive.testing.simulation.shelf import tree_of
-from ckpt_archive.testing.simulation.stage import Stage
+from ckpt_archive.testing.simulation.stage import Launch, Stage
 
 
 class Pushing(Job):
     """Folders pushed into a run, by one writer or several; each try is repeated until it is done or refused."""
 
     def __init__(self, stage: Stage, run: str, chance: random.Random) -> None:
-        super().__init__(stage, run, chance, launches=(1, 2, 3, 5))
+        super().__init__(stage, run, chance, launches=(1, 2, 3))
         self.writers = chance.choice((1, 1, 2))
         self.plan: dict[tuple[int, int], Files] = {}
-        self.steps = 1 if stage.is_brief else chance.choice((1, 2, 3))
+        self.steps = 1 if stage.is_brief else min(chance.choice((1, 2, 3)), chance.choice(stage.size.saves))
 
     def launch(self, launch: Launch) -> None:
         """See `Job`: the first time everything is pushed, then again whatever there is."""
@@ -51,7 +51,8 @@ class Pushing(Job):
         slot = Slot(self.run, f"push:{self.run}" + (f":{launch_key}" if launch_key else ""), step, rank)
         stage.shelf.note_source(slot, node.disk.find(folder))
         save = stage.diary.begin(slot, files, process)
-        if kept is not None and chance.random() < 0.1:
+        meddled = kept is not None and chance.random() < 0.1
+        if kept is not None and meddled:
             # Whoever pushes what was changed before it was looked at pushes the changed folder.
             last = [path for path, data in files.items() if data][-1]
             stage.diary.begin(slot, {**files, last: b"late" + files[last][4:]}, process)
@@ -69,6 +70,9 @@ class Pushing(Job):
                 stage.told_archived(process, slot, report.attempt)
                 archived = stage.diary.bound.get(slot)
                 now = tree_of(node.disk.find(folder))
+                rotted = any(inode.rotted for _, inode in node.disk.tree(folder))
+                unchanged = now == files or meddled or rotted
+                assert unchanged, f"{folder} was pushed, and is changed"
                 assert archived in (files, now), f"{slot} was pushed, and something else was archived"
                 break
         stage.diary.fail(save)
@@ -84,26 +88,3 @@ class Pushing(Job):
                 self.stage.met("meddling", error)
 
         self.stage.spawn("meddler", node, meddle)
-
-
-class Restoring(Job):
-    """Somebody who restores what is archived, whoever trains meanwhile."""
-
-    def __init__(self, stage: Stage, run: str, chance: random.Random) -> None:
-        super().__init__(stage, run, chance, launches=(1, 2, 4))
-
-    def launch(self, launch: Launch) -> None:
-        """See `Job`."""
-        node = self.chance.choice(self.stage.nodes)
-        delay = self.chance.choice((1.0, 30.0, 60.0))
-        self.spawn(launch, f"restore-{launch.number}", node, partial(self._restore, node, delay))
-
-    def _restore(self, node: Node, delay_seconds: float) -> None:
-        node.clock.sleep(delay_seconds)
-        step = self.chance.choice((None, None, 1, 2, 3))
-        try:
-            restored = self.stage.archive(node).restore(self.run, step, to="/home/somebody/restored")
-        except CkptArchiveError as error:
-            self.stage.met("restore", error)
-        else:
-            self.check_returned(node, restored)

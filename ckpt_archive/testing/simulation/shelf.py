@@ -29,6 +29,7 @@ class Held:
         path: Of its folder.
         folder: That folder.
         seal: The bytes of its seal.
+        at_us: When.
     """
 
     save: Save
@@ -37,6 +38,7 @@ class Held:
     path: str
     folder: Inode
     seal: bytes
+    at_us: int = 0
 
     @property
     def order(self) -> tuple[int, int]:
@@ -46,7 +48,7 @@ class Held:
     @property
     def promoted(self) -> bool:
         """Whether it is to be archived."""
-        return bool(json.loads(self.seal)["promotion"])
+        return bool(json.loads(self.seal)["promotion"]) or "promote.json" in self.folder.entries
 
     @property
     def has_gap(self) -> bool:
@@ -71,6 +73,8 @@ class Shelf:
 
     Attributes:
         held: Acknowledged shares that must be there.
+        promised: Acknowledged shares that are to be archived, also when they have gone since.
+        lost_nodes: How many nodes were lost for ever.
     """
 
     def __init__(self, diary: Diary, is_archived: Callable[[Slot], bool]) -> None:
@@ -81,6 +85,8 @@ class Shelf:
         self._sources: dict[Slot, list[Inode]] = {}
         self._departed: list[tuple[Slot, Files]] = []
         self.held: dict[Inode, Held] = {}
+        self.promised: list[Held] = []
+        self.lost_nodes = 0
 
     # --- launches ------------------------------------------------------------------------------------------------------
 
@@ -113,7 +119,7 @@ class Shelf:
 
     # --- what happens --------------------------------------------------------------------------------------------------
 
-    def acknowledged(self, save: Save, node: Node) -> None:
+    def acknowledged(self, save: Save, node: Node, at_us: int = 0) -> None:
         """A writer was told that its save is staged."""
         slot = save.slot
         launch = self.launch_of(node, slot.run, slot.launch_key)
@@ -123,22 +129,27 @@ class Shelf:
         found = None
         for name, folder in _generations(node.disk, parent, slot.rank):
             if files_of(folder) == save.files:
-                found = Held(save, node, launch, f"{parent}/{name}", folder, _content(folder, "seal.json"))
+                found = Held(save, node, launch, f"{parent}/{name}", folder, _content(folder, "seal.json"), at_us)
                 break
         if found is None:
             excused = slot in self._diary.spoilt or len(self._diary.saves[slot]) > 1
-            excused = excused or self.records_rotted(node, slot.run)
+            # It may have rotted while its writer stood still.
+            excused = excused or self.records_rotted(node, slot.run) or self.has_rotted(slot)
             # It may have gone by the rules before its writer, which stood still, was told.
             assert excused or (slot, save.files) in self._departed, f"{slot} was acknowledged and is not there"
             return
         problem = not_durable(node.disk, found.path)
         assert problem is None, f"{slot} was acknowledged, and {problem}"
+        problem = _record_not_durable(node.disk, _staging(node, slot.run).launch_file(launch, ".json"))
+        assert problem is None, f"{slot} was acknowledged, and of the record of its launch {problem}"
         for folder, held in list(self.held.items()):
             if held.save.slot == slot and held.node is node:
                 same = held.save.files == save.files
                 assert same or not held.promoted or self._is_lost(held), f"{slot} is promoted, and was replaced"
                 del self.held[folder]
         self.held[found.folder] = found
+        if found.promoted:
+            self.promised.append(found)
 
     def renamed(self, node: Node, new: str) -> None:
         """Something has got a new name."""
@@ -188,6 +199,12 @@ class Shelf:
                 assert there is held.folder, f"{held.save.slot} was acknowledged and is gone after a power loss"
                 assert held.is_whole(), f"{held.save.slot} was acknowledged and is torn after a power loss"
 
+    def node_lost(self, node: Node) -> None:
+        """A node is lost for ever: what it alone had is lost too."""
+        self.held = {folder: held for folder, held in self.held.items() if held.node is not node}
+        self.promised = [held for held in self.promised if held.node is not node]
+        self.lost_nodes += 1
+
     def _check_leaving(self, held: Held) -> None:
         """It was thrown away: there must be a reason."""
         slot = held.save.slot
@@ -230,6 +247,28 @@ def not_durable(disk: SimDisk, path: str) -> str | None:
             return problem
         inode = inode.entries[name]
     return _not_synced(inode)
+
+
+def loose(folder: Inode) -> str | None:
+    """What below a folder would not survive a power loss; or None."""
+    for inner in (folder, *(inner for _, inner in below(folder))):
+        if inner.base is not None or inner.doomed:
+            return "the content of one of its files is not durable"
+        for name in inner.entries:
+            problem = _unsure(inner, name)
+            if problem:
+                return problem
+    return None
+
+
+def _record_not_durable(disk: SimDisk, path: str) -> str | None:
+    inode = disk.root
+    for name in path.strip("/").split("/"):
+        problem = _unsure(inode, name)
+        if problem:
+            return problem
+        inode = inode.entries[name]
+    return "the content is not durable" if inode.base is not None or inode.doomed else None
 
 
 def _not_synced(share: Inode) -> str | None:

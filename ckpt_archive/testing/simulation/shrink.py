@@ -1,63 +1,121 @@
-"""Makes a failing life simpler: fewer kinds of faults, fewer chances, and it still breaks a promise."""
+"""Makes a failing life simpler: fewer things go wrong in it, and it fails all the same.
 
-from collections.abc import Iterator
-from dataclasses import replace
+What happens in a life is drawn from its seed; what goes wrong in it is drawn too, one thing after the other. So first whole
+kinds of trouble are left out, then all that chance sends after some moment, then one thing after the other before it. What
+is left is what the violation needs, and `spelled` tells it so that it can be told again.
+"""
+
+from collections.abc import Callable
+from dataclasses import fields, replace
 from typing import Any
 
-from ckpt_archive.testing.simulation.faults import Options
-from ckpt_archive.testing.simulation.search import Life, run_life
+from ckpt_archive.testing.simulation.faults import Fault, Options
+from ckpt_archive.testing.simulation.search import Life
+from ckpt_archive.testing.simulation.world import World
 
 _CHANCES = (
-    "disk_fault_chance", "store_fault_chance", "power_loss_chance", "kill_chance", "pause_chance", "clock_jump_chance",
+    "disk_fault_chance",
+    "store_fault_chance",
+    "power_loss_chance",
+    "kill_chance",
+    "pause_chance",
+    "clock_jump_chance",
     "clock_skew_seconds",
-)  # fmt: skip
+)
+
+
+class NothingBrokenError(Exception):
+    """The life that was to be made simpler breaks no promise."""
 
 
 def shrink(life: Life, seed: int, options: Options) -> Options:
-    """The simplest options found with which the life of a seed still ends in an error of the same kind.
-
-    Whatever is left out lets the rest of the story go another way, so this is a walk and no proof: it takes each step that
-    leads to such an error too, until there is none left.
+    """Options with as little in them as the life of a seed needs to break the same promise.
 
     Args:
-        life: Which fails.
+        life: What.
         seed: Of it.
-        options: With which it fails.
+        options: In which it breaks a promise.
 
-    Returns:
-        `options`, or simpler ones.
+    Raises:
+        NothingBrokenError: If it breaks none.
     """
-    wanted = _outcome(life, seed, options)
-    if wanted is None:
-        return options
-    found = options
-    while simpler := next((less for less in _simpler(found) if _outcome(life, seed, less) == wanted), None):
-        found = simpler
-    return found
+    broken, troubles = _lived(life, seed, options)
+    if broken is None:
+        raise NothingBrokenError(f"the life of seed {seed} breaks no promise")
+
+    def still(tried: Options) -> bool:
+        found, _ = _lived(life, seed, tried)
+        return found is not None and _words(found) == _words(broken)
+
+    options = _first_simpler(options, _calmer(options), still)
+    for fault in Fault:
+        if fault in options.faults:
+            options = _first_simpler(options, [replace(options, faults=options.faults - {fault})], still)
+    _, troubles = _lived(life, seed, options)
+    options = _fewest_first(options, troubles, still)
+    for number in range(options.most_troubles or 0, 0, -1):
+        if number not in options.spared_troubles:
+            options = _first_simpler(
+                options, [replace(options, spared_troubles=options.spared_troubles | {number})], still
+            )
+    return options
 
 
-def _outcome(life: Life, seed: int, options: Options) -> type[Exception] | None:
-    try:
-        run_life(life, seed, options)
-    except Exception as error:  # noqa: BLE001 - whatever it is, it is what is looked for
-        return type(error)
-    return None
-
-
-def _simpler(options: Options) -> Iterator[Options]:
+def spelled(options: Options) -> str:
+    """Options as Python text that makes them again: only what is not as usual."""
     usual = Options()
-    for name in _CHANCES:
-        if getattr(options, name):
-            none: dict[str, Any] = {name: 0.0}
-            yield replace(options, **none)
-    for name in ("checksums_enforced", "conditional_complete"):
-        if not getattr(options, name):
-            good: dict[str, Any] = {name: True}
-            yield replace(options, **good)
-    for number in range(len(options.crashes)):
-        yield replace(options, crashes=options.crashes[:number] + options.crashes[number + 1 :])
-    if options.store_fault_chance or options.disk_fault_chance:
-        for fault in sorted(options.faults, key=lambda item: item.name):
-            yield replace(options, faults=options.faults - {fault})
-    if options.switch_chance != usual.switch_chance:
-        yield replace(options, switch_chance=usual.switch_chance)
+    parts = []
+    for field in fields(options):
+        value = getattr(options, field.name)
+        if value == getattr(usual, field.name):
+            continue
+        text = repr(value)
+        if field.name == "faults":
+            text = f"frozenset(({''.join(f'Fault.{fault.name}, ' for fault in Fault if fault in value)}))"
+        elif field.name == "crashes":
+            points = (f"CrashPoint({at.io}, When.{at.when.name}, Crash.{at.what.name}), " for at in value)
+            text = f"({''.join(points)})"
+        elif field.name == "spared_troubles":
+            text = f"frozenset({sorted(value)})"
+        parts.append(f"{field.name}={text}")
+    return f"Options({', '.join(parts)})"
+
+
+def _lived(life: Life, seed: int, options: Options) -> tuple[str | None, int]:
+    """What the life breaks, None if nothing; and how many things chance has sent until then."""
+    with World(seed, options) as world:
+        try:
+            life(world)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is what is to be told
+            return f"{type(error).__name__}: {error}", world.troubles
+    return None, world.troubles
+
+
+def _words(text: str) -> list[str]:
+    """What tells one way of breaking a promise from another: the first words, whatever the names and numbers are."""
+    return [word for word in text.split() if word.isalpha()][:8]
+
+
+def _first_simpler(options: Options, ways: list[Options], still: Callable[[Options], bool]) -> Options:
+    return next((way for way in ways if still(way)), options)
+
+
+def _calmer(options: Options) -> list[Options]:
+    """Without all of one kind of trouble; a life that is drawn anew then, but perhaps a far simpler one."""
+    used = [name for name in _CHANCES if getattr(options, name)]
+    pairs = [(name, other) for name in used for other in used if name < other]
+    ways: list[dict[str, Any]] = [dict.fromkeys(names, 0.0) for names in (*pairs, *((name,) for name in used))]
+    return [replace(options, **way) for way in ways]
+
+
+def _fewest_first(options: Options, troubles: int, still: Callable[[Options], bool]) -> Options:
+    """With as few of the first troubles as it needs; where that is not monotonic, with some number that is enough."""
+    low, high = 0, troubles
+    while low < high:
+        middle = (low + high) // 2
+        if still(replace(options, most_troubles=middle)):
+            high = middle
+        else:
+            low = middle + 1
+    tried = replace(options, most_troubles=high)
+    return tried if still(tried) else options

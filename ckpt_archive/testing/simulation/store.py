@@ -22,7 +22,7 @@ _LONGEST_TROUBLE_SECONDS = 1800.0
 # A client gives up after about a minute; what it sent may be anywhere on the way until then, and in queues for longer.
 _LATEST_SECONDS = 300.0
 _STORM_REFUSES = 0.8
-_WRONG_BITS = frozenset((Fault.FLIP_SENT, Fault.FLIP_READ, Fault.ROT))
+_WRONG_BITS = frozenset((Fault.FLIP_SENT, Fault.FLIP_READ, Fault.ROT, Fault.TRUNCATED))
 _LASTING = frozenset((Fault.STORM, Fault.OUTAGE, Fault.CUT_OFF, Fault.DENIED))
 
 
@@ -227,7 +227,7 @@ class SimStore:
             seconds = _LONGEST_TROUBLE_SECONDS ** self._world.chance.random()
             self.trouble(fault, seconds, node)
             raise _unavailable(fault, key)
-        if fault in (Fault.UNAVAILABLE, Fault.THROTTLED):
+        if fault in (Fault.UNAVAILABLE, Fault.THROTTLED, Fault.CONTENDED):
             raise _unavailable(fault, key)
         if fault is Fault.CUT_BODY and kind in ("store.create", "store.upload_part"):
             raise _unavailable(fault, key)
@@ -263,12 +263,18 @@ class SimStore:
             raise _unavailable(fault, key)
         result = effect()
         self._world.done(kind, key)
+        if fault is Fault.TAKEN:
+            raise errors.AlreadyExistsError(f"{key}: {fault.value}", hint="Read it and compare.")
         return result
 
     def _found(self, key: str, fault: Fault | None) -> StoredObject:
         found = self.bucket.get(key)
         if fault is Fault.ROT and found.data:
             self.bucket.flip(key, self._bit(key, found.data))
+        if fault is Fault.TRUNCATED and found.data:
+            self.bucket.cut(key, self._world.chance.randrange((len(found.data) + 1) // 2))
+        if fault is Fault.REPLACED:
+            self.bucket.put_again(key)
         return found
 
     def _flipped(self, key: str, data: bytes) -> bytes:

@@ -56,6 +56,7 @@ class World(Scheduler):
         chance: The one source of randomness.
         trace: The steps so far, if they are kept.
         faults_seen: How often each fault happened to each kind of call.
+        troubles: How many things chance has sent so far: faults, kills, pauses, power losses, clocks that jump.
         is_calm: Whether nothing can go wrong any more: troubles under way are over then too.
         calm_after_io: The last I/O before that; None before it.
     """
@@ -75,6 +76,7 @@ class World(Scheduler):
         self._nonces = random.Random(f"nonces {seed}")
         self.trace: list[Step] | None = [] if trace else None
         self.faults_seen: Counter[tuple[str, Fault]] = Counter()
+        self.troubles = 0
         self.is_calm = False
         self.calm_after_io: int | None = None
         self._max_ios = max_ios
@@ -210,6 +212,8 @@ class World(Scheduler):
 
     def _event(self, fiber: Fiber, roll: float) -> None:
         process = fiber.process
+        if roll < self._jump_below and self._is_spared():
+            return
         if self._power_below <= roll < self._jump_below:
             process.node.jump_clock(self.chance)
             self.note(process, "clock jumps")
@@ -224,13 +228,19 @@ class World(Scheduler):
         elif self._runnable or self._timers:
             self.switch()
 
+    def _is_spared(self) -> bool:
+        """Whether the next of the things that chance sends does not happen."""
+        self.troubles += 1
+        most = self.options.most_troubles
+        return self.troubles in self.options.spared_troubles or (most is not None and self.troubles > most)
+
     def _chosen(self, kind: str) -> Fault | None:
         candidates = self._candidates.get(kind)
         if candidates is None:
             allowed, spared = self.options.faults, self.options.spared
             candidates = tuple(f for f in CANDIDATES[kind] if f in allowed and (kind, f) not in spared)
             self._candidates[kind] = candidates
-        if not candidates:
+        if not candidates or self._is_spared():
             return None
         fault = candidates[int(self._random() * len(candidates))]
         self.faults_seen[kind, fault] += 1
