@@ -11,7 +11,7 @@ from ckpt_archive.agent.settings import AgentSettings
 from ckpt_archive.disk import durable
 from ckpt_archive.disk.protocol import LockMode, join
 from ckpt_archive.errors import CkptArchiveError, ConflictError, IntegrityError, InvalidInputError, UnavailableError
-from ckpt_archive.local.agent_status import AgentStatus, read_status, write_status
+from ckpt_archive.local.agent_status import AgentStatus, forget_half_written, read_status, write_status
 from ckpt_archive.local.faults import converting
 from ckpt_archive.local.gaps import load_missed
 from ckpt_archive.local.ring import SealedShare, scan
@@ -188,6 +188,8 @@ class Daemon:
             with converting(f"{self._handover} can not be removed"):
                 # It was for us, or for one that is gone.
                 durable.remove_if_there(self._machine.fs, self._handover)
+            with converting(f"the staging folder {self._staging.root} can not be tidied"):
+                forget_half_written(self._staging)
             yield
 
     def _taken_over(self) -> AbstractContextManager[None]:

@@ -53,6 +53,14 @@ def write_status(staging: Staging, status: AgentStatus) -> None:
     durable.replace(machine.fs, join(staging.root, _NAME), data, nonce=machine.nonce())
 
 
+def forget_half_written(staging: Staging) -> None:
+    """Remove what agents left that died while they said something; for the one that works here now. Raises `OSError`."""
+    fs = staging.machine.fs
+    for entry in fs.list(staging.root):
+        if entry.name.startswith(durable.TEMPORARY_PREFIX) and entry.name.endswith(f"-{_NAME}"):
+            durable.remove_if_there(fs, join(staging.root, entry.name))
+
+
 def read_status(staging: Staging) -> AgentStatus | None:
     """What the agent last said; None if nothing that can be read."""
     path = join(staging.root, _NAME)

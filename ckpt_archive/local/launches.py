@@ -360,16 +360,8 @@ def _look(run: RunStaging, ordinal: int, *, joining: bool = False) -> LocalLaunc
     Whoever looks for a launch to join must not pass one over that lives: two of one key would tear its checkpoints apart.
     """
     path = run.launch_file(ordinal, _RECORD)
-    known = run.staging.known
     try:
-        if known is None:
-            return _decode_launch(run, ordinal, durable.read_small(run.machine.fs, path))
-        stat = run.machine.fs.stat(path)
-        launch = known.value(path, stat, LocalLaunch)
-        if launch is None:
-            launch = _decode_launch(run, ordinal, durable.read_small(run.machine.fs, path))
-            known.learn(path, stat, launch)
-        return launch
+        return _load(run, ordinal)
     except (FileNotFoundError, InvalidInputError):
         return None
     except IntegrityError as error:
@@ -383,6 +375,18 @@ def _look(run: RunStaging, ordinal: int, *, joining: bool = False) -> LocalLaunc
             raise
         _log.warning("%s can not be read and is passed over: %s", path, error)
         return None
+
+
+def _load(run: RunStaging, ordinal: int) -> LocalLaunch:
+    fs, path, known = run.machine.fs, run.launch_file(ordinal, _RECORD), run.staging.known
+    if known is None:
+        return _decode_launch(run, ordinal, durable.read_small(fs, path))
+    stat = fs.stat(path)
+    launch = known.value(path, stat, LocalLaunch)
+    if launch is None:
+        launch = _decode_launch(run, ordinal, durable.read_small(fs, path))
+        known.learn(path, stat, launch)
+    return launch
 
 
 def _decode_launch(run: RunStaging, ordinal: int, data: bytes) -> LocalLaunch:

@@ -1,5 +1,6 @@
 """Removes what crashes left behind, and nothing that anybody still writes, reads or needs."""
 
+import re
 from dataclasses import dataclass
 
 from ckpt_archive.disk import durable
@@ -7,10 +8,14 @@ from ckpt_archive.disk.protocol import Entry, Kind, LockMode, join
 from ckpt_archive.local import scanning
 from ckpt_archive.local.faults import converting
 from ckpt_archive.local.quarantine import set_aside
-from ckpt_archive.local.staging import NONCE, RunStaging
+from ckpt_archive.local.staging import LAUNCH_DIGITS, NONCE, RunStaging
 from ckpt_archive.local.trash import empty_trash, remove_if_empty, throw_away
 
 _LOCK_SUFFIX = ".lock"
+# What `durable` writes before it has its name; all names in these folders begin with the ordinal of a launch.
+_TEMPORARY = re.compile(
+    rf"{re.escape(durable.TEMPORARY_PREFIX)}{NONCE.pattern}-([0-9]{{{LAUNCH_DIGITS}}})[.-][a-z0-9.-]*"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +41,8 @@ def clean(run: RunStaging) -> Cleaned:
     """
     with converting(f"{run.folder} can not be cleaned"):
         drafts, foreign = _clean_drafts(run)
+        for folder in (run.launches, run.gaps):
+            _clean_temporaries(run, folder)
         replaced, suspects = _clean_ring(run)
         empty_trash(run)
     return Cleaned(drafts, replaced, foreign + suspects)
@@ -71,6 +78,25 @@ def _clean_draft(run: RunStaging, name: str) -> bool:
         was_there = throw_away(run, join(run.tmp, name))
         durable.remove_if_there(run.machine.fs, lock)
     return was_there
+
+
+def _clean_temporaries(run: RunStaging, folder: str) -> None:
+    """Remove half-written records of launches that have ended; but for them only the agent writes there, which we are."""
+    for entry in _list_or_nothing(run, folder):
+        found = _TEMPORARY.fullmatch(entry.name)
+        if found is None or entry.kind is not Kind.FILE:
+            continue
+        held = run.machine.fs.try_lock(run.launch_file(int(found[1]), _LOCK_SUFFIX), LockMode.EXCLUSIVE)
+        if held is not None:
+            with held:
+                durable.remove_if_there(run.machine.fs, join(folder, entry.name))
+
+
+def _list_or_nothing(run: RunStaging, folder: str) -> list[Entry]:
+    try:
+        return run.machine.fs.list(folder)
+    except FileNotFoundError:
+        return []
 
 
 def _clean_ring(run: RunStaging) -> tuple[int, int]:

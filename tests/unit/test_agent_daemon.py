@@ -288,6 +288,18 @@ def test_a_disk_that_can_not_even_hold_the_status_is_no_reason_to_stop(site: Sit
     assert site.committed() == [(0, 10)]
 
 
+def test_what_an_agent_left_that_died_while_it_said_something_goes(node: Node) -> None:
+    root = Path(node.staging.root)
+    root.mkdir(parents=True)
+    half = root / f".new-{'0' * 32}-agent.status.json"
+    foreign = root / ".new-mine"
+    for path in (half, foreign):
+        path.write_text("{")
+    node.daemon().run(passes(1))
+    assert not half.exists()
+    assert foreign.exists()
+
+
 def test_troubles_may_quote_names_that_are_no_text(node: Node) -> None:
     now = node.machine.clock.now()
     node.fs.make_directory(node.staging.root)

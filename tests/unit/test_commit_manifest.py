@@ -137,7 +137,7 @@ def entries(manifest: Manifest) -> list[dict[str, object]]:
     ("change", "problem"),
     [
         ({"writers": 3}, "2 receipts of 3 writers"),
-        ({"writers": 0, "receipts": []}, "its receipts are not"),
+        ({"writers": 0, "receipts": []}, "writers = 0 is not allowed"),
         ({"staged_at": "2026-03-01T00:00:00.000000Z"}, "sealed after"),
         ({"files": -1}, "files"),
         ({"size": 1.5}, "size"),

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ckpt_archive.disk.posix import PosixFileSystem
-from ckpt_archive.disk.protocol import LockMode, Space
+from ckpt_archive.disk.protocol import LockMode, Space, join
 from ckpt_archive.errors import CapacityError, InvalidInputError
 from ckpt_archive.local.capacity import RESERVED_BYTES, check_room, used_bytes
 from ckpt_archive.local.gaps import forget_missed, load_missed, record_missed
@@ -123,6 +123,25 @@ def test_a_draft_that_died_before_it_had_a_lock_goes(run: RunStaging) -> None:
     Path(run.tmp, "0" * 32).mkdir()
     assert clean(run) == Cleaned(1, 0, 0)
     assert os.listdir(run.tmp) == []
+
+
+def test_a_record_whose_writer_died_before_it_had_its_name_goes_when_its_launch_has_ended(run: RunStaging) -> None:
+    left = [
+        join(run.launches, f".new-{'0' * 32}-00000007.json"),
+        join(run.launches, f".new-{'1' * 32}-00000007.resume.json"),
+        join(run.gaps, f".new-{'2' * 32}-00000007-000000000003-000000.json"),
+    ]
+    foreign = join(run.launches, ".new-mine")
+    for path in (*left, foreign):
+        Path(path).write_text("{")
+    held = run.machine.fs.try_lock(run.launch_file(7, ".lock"), LockMode.SHARED)
+    assert held is not None
+    with held:
+        clean(run)
+        assert all(Path(path).exists() for path in left), "its writer may still be at it"
+    clean(run)
+    assert not any(Path(path).exists() for path in left)
+    assert Path(foreign).exists()
 
 
 def test_the_trash_is_emptied_by_one_at_a_time(run: RunStaging) -> None:

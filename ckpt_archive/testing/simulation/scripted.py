@@ -292,8 +292,7 @@ class Scripted(Stage):
         left = [path for room in ("tmp", "trash") for path, _ in node.disk.tree(f"{STAGING}/{RUN}/{room}")]
         # A lock that came back with a power loss lies there, empty, until that folder is asked for again.
         left += [path for path, _ in node.disk.tree("/home") if ".partial-" in path]
-        # Records that were being written to the folder of launches stay: small, and no cleaner can know who is at them.
-        left += [path for path, _ in node.disk.tree(STAGING) if "/.new-" in path and "/launches/" not in path]
+        left += [path for path, _ in node.disk.tree(STAGING) if "/.new-" in path]
         if not any(crash.what is Crash.NODE for crash in self.world.options.crashes):
             left += [path for path, _ in node.disk.tree(f"{STAGING}/{RUN}/quarantine")]
         assert not left, f"left behind are {left}"
