@@ -66,7 +66,7 @@ def check_writers(writers: int) -> int:
     """Return `writers` if it is an integer from 1 to 10^6, else raise `InvalidInputError`."""
     if isinstance(writers, bool) or not isinstance(writers, int) or not 1 <= writers <= MAX_WRITERS:
         raise InvalidInputError(
-            f"{writers!r} writers are not possible", hint=f"Use an integer from 1 to {MAX_WRITERS}."
+            f"writers = {writers!r} is not allowed", hint=f"Use an integer from 1 to {MAX_WRITERS}."
         )
     return writers
 

@@ -14,7 +14,7 @@ from ckpt_archive.errors import ConflictError, IntegrityError, InvalidInputError
 from ckpt_archive.executor import Executor
 from ckpt_archive.names import check_run_name, check_step
 from ckpt_archive.place import Place
-from ckpt_archive.store.protocol import Store, list_folders
+from ckpt_archive.store.protocol import Store, list_folders, list_pages
 from ckpt_archive.transfer.verify import Wanted
 
 _READS_IN_FLIGHT = 16
@@ -54,14 +54,9 @@ def places(store: Store, run: str, attempt: int | None = None) -> Iterator[Place
 def manifest_keys(store: Store, run: str, attempt: int | None = None) -> Iterator[str]:
     """What lies where the manifests of a run, or of one attempt, are: also what is none."""
     folder = layout.manifests_folder(check_run_name(run), attempt)
-    token: str | None = None
-    while True:
-        page = store.list(folder, token=token)
+    for page in list_pages(store, folder):
         for info in page.objects:
             yield info.key
-        token = page.next_token
-        if token is None:
-            return
 
 
 def find(store: Store, run: str, step: int, attempt: int | None = None) -> Place:

@@ -21,7 +21,7 @@ from ckpt_archive.errors import CkptArchiveError, ConflictError, IntegrityError,
 from ckpt_archive.executor import Executor
 from ckpt_archive.names import MAX_RANK
 from ckpt_archive.place import Place
-from ckpt_archive.store.protocol import ObjectInfo, Store, list_all
+from ckpt_archive.store.protocol import Store, list_all, list_pages
 
 # Small reads, bound by round trips: 1,000 receipts in about 60 of them.
 _READS_IN_FLIGHT = 16
@@ -163,16 +163,11 @@ def _open_steps(store: Store, run: str, attempt: int) -> dict[Place, int]:
 
 def _receipts_after(store: Store, run: str, attempt: int, start: str) -> Iterator[tuple[int, int]]:
     """(step, rank) of every receipt of an attempt whose key follows `start`, ascending."""
-    token: str | None = None
-    while True:
-        page = store.list(layout.receipts_of_attempt(run, attempt), token=token, start_after=start)
+    for page in list_pages(store, layout.receipts_of_attempt(run, attempt), start_after=start):
         for info in page.objects:
             found = layout.receipt_step_rank(info.key)
             if found is not None:
                 yield found
-        token = page.next_token
-        if token is None:
-            return
 
 
 class _Reader:
@@ -245,14 +240,8 @@ def _confirm_objects(store: Store, place: Place, receipts: list[Receipt]) -> dat
 
 
 def _object_sizes(store: Store, folder: str) -> tuple[dict[str, int], datetime]:
-    objects: list[ObjectInfo] = []
-    token: str | None = None
-    while True:
-        page = store.list(folder, token=token)
-        objects.extend(page.objects)
-        token = page.next_token
-        if token is None:
-            return {info.key: info.size_bytes for info in objects}, page.store_time
+    pages = list(list_pages(store, folder))
+    return {info.key: info.size_bytes for page in pages for info in page.objects}, pages[-1].store_time
 
 
 def _create(store: Store, manifest: Manifest, store_time: datetime, *, read_back: bool) -> Committed | AlreadyCommitted:

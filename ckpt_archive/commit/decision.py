@@ -10,7 +10,7 @@ from ckpt_archive.commit import layout
 from ckpt_archive.commit.writeonce import create_once, read_record
 from ckpt_archive.errors import IntegrityError, NotFoundError
 from ckpt_archive.names import MAX_STEP, check_attempt, check_run_name, check_step
-from ckpt_archive.store.protocol import Store
+from ckpt_archive.store.protocol import Store, list_pages
 from ckpt_archive.strictjson import Json
 
 
@@ -119,15 +119,11 @@ def read_decisions(store: Store, run: str, attempt: int, *, after: int | None = 
     folder = layout.decisions_folder(run, attempt)
     start = "" if after is None else layout.decision(run, attempt, min(after, MAX_STEP))
     found: dict[int, Decision] = {}
-    token: str | None = None
-    while True:
-        page = store.list(folder, token=token, start_after=start)
+    for page in list_pages(store, folder, start_after=start):
         for info in page.objects:
             step = layout.decision_step(info.key)
             found[step] = _decoded(read_record(store, info.key).data, info.key, run, attempt, step)
-        token = page.next_token
-        if token is None:
-            return found
+    return found
 
 
 def _decoded(data: bytes, key: str, run: str, attempt: int, step: int) -> Decision:

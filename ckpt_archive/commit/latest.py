@@ -14,7 +14,7 @@ from ckpt_archive.commit.launch_record import Launch
 from ckpt_archive.commit.writeonce import read_record
 from ckpt_archive.errors import IntegrityError, NotFoundError
 from ckpt_archive.place import Place
-from ckpt_archive.store.protocol import ObjectInfo, Store
+from ckpt_archive.store.protocol import ObjectInfo, Store, list_pages
 
 # As cheap as asking for one; the newest is nearly always among them when somebody looks for a record of his own.
 _FIRST_PAGE = 10
@@ -80,19 +80,16 @@ def attempts(
         run: Run name.
         since: Which of them are wanted besides the newest, when the store's clock says that time; None: all.
     """
-    page = store.list(layout.attempts_folder(run), limit=_FIRST_PAGE)
-    oldest = since(page.store_time)
-    yield from page.objects[:1]
-    rest = page.objects[1:]
-    while True:
-        for info in rest:
-            if oldest is not None and info.modified is not None and info.modified < oldest:
+    oldest: datetime | None = None
+    is_newest = True
+    for page in list_pages(store, layout.attempts_folder(run), first_limit=_FIRST_PAGE):
+        if is_newest:
+            oldest = since(page.store_time)
+        for info in page.objects:
+            if not is_newest and oldest is not None and info.modified is not None and info.modified < oldest:
                 return
+            is_newest = False
             yield info
-        if page.next_token is None:
-            return
-        page = store.list(layout.attempts_folder(run), token=page.next_token)
-        rest = page.objects
 
 
 def read_attempt(store: Store, run: str, info: ObjectInfo | str) -> Recorded:

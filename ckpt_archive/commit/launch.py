@@ -85,7 +85,6 @@ class LaunchRequest:
         """Whether its key outlives processes, as that of a push does: then its record may be of any age."""
         return self.launch_key.startswith(_STABLE_KEYS)
 
-
     def recorded_since(self, store_time: datetime) -> datetime | None:
         """No record of it is older than that by the store's clock, which says `store_time` now; None: it may be of any age.
 

@@ -76,9 +76,7 @@ def _unnumbered_origin(
     return earlier if _known(connection, run, earlier.ordinal) is None else None
 
 
-def _number(
-    connection: Connection, run: RunStaging, launch: LocalLaunch, launches: Mapping[int, LocalLaunch]
-) -> int:
+def _number(connection: Connection, run: RunStaging, launch: LocalLaunch, launches: Mapping[int, LocalLaunch]) -> int:
     """Number a launch whose origin has its number."""
     elsewhere = read_attempt(run, launch.ordinal)
     if elsewhere is not None and elsewhere.archive_id == connection.archive_id:

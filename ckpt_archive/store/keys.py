@@ -26,7 +26,7 @@ def check_key(key: str) -> str:
 
 def is_key(key: str) -> bool:
     """Whether `check_key` lets it pass."""
-    if "\0" in key or any("\ud800" <= character <= "\udfff" for character in key):
+    if len(key) > MAX_KEY_BYTES or "\0" in key or any("\ud800" <= character <= "\udfff" for character in key):
         return False  # file systems may hold names that are not UTF-8, and S3 takes none of these
     return len(key.encode()) <= MAX_KEY_BYTES and {"", ".", ".."}.isdisjoint(key.split("/"))
 

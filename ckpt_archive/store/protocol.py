@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
+from ckpt_archive.errors import IntegrityError
 from ckpt_archive.store.body import Body
 
 Sink = Callable[[memoryview], None]
@@ -199,24 +200,52 @@ class Store(Protocol):
         ...
 
 
+_PAGE = 1000
+# A server may skip what was deleted; that so many pages in a row hold nothing else is not to be believed.
+_MOST_EMPTY_PAGES = 1000
+
+
+def list_pages(
+    store: Store, prefix: str, *, delimiter: str = "", start_after: str = "", first_limit: int = _PAGE
+) -> Iterator[Listing]:
+    """A listing page by page; the next one is only asked for when it is needed.
+
+    Args:
+        store: Whose.
+        prefix: See `Store.list`, also for the next two.
+        delimiter: Likewise.
+        start_after: Likewise.
+        first_limit: How much the first page holds, where that is nearly always enough.
+
+    Raises:
+        IntegrityError: If the server does not get on: it repeats itself, or sends one empty page after the other.
+    """
+    token: str | None = None
+    last = ""
+    empty = 0
+    limit = first_limit
+    while True:
+        page = store.list(prefix, delimiter=delimiter, token=token, limit=limit, start_after=start_after)
+        names = [*(info.key for info in page.objects), *page.prefixes]
+        empty = 0 if names else empty + 1
+        if page.next_token is not None and (empty > _MOST_EMPTY_PAGES or (names and max(names) <= last)):
+            raise IntegrityError(
+                f"the listing of {prefix or 'everything'} does not get on behind {last!r}",
+                hint="The server answers with the same page again and again: this is for whoever runs it.",
+            )
+        yield page
+        if page.next_token is None:
+            return
+        last = max(names, default=last)
+        token, limit = page.next_token, _PAGE
+
+
 def list_all(store: Store, prefix: str) -> tuple[ObjectInfo, ...]:
     """All pages of a listing. For prefixes whose size is bounded by one checkpoint."""
-    objects: list[ObjectInfo] = []
-    token: str | None = None
-    while True:
-        page = store.list(prefix, token=token)
-        objects.extend(page.objects)
-        token = page.next_token
-        if token is None:
-            return tuple(objects)
+    return tuple(info for page in list_pages(store, prefix) for info in page.objects)
 
 
 def list_folders(store: Store, prefix: str) -> Iterator[str]:
     """The folders directly below `prefix`, each whole and ending in '/'; a page is only asked for when it is needed."""
-    token: str | None = None
-    while True:
-        page = store.list(prefix, delimiter="/", token=token)
+    for page in list_pages(store, prefix, delimiter="/"):
         yield from page.prefixes
-        token = page.next_token
-        if token is None:
-            return

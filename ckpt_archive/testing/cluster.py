@@ -222,6 +222,8 @@ class DevCluster:
                     f"-peers={masters}",
                     "-defaultReplication=001",
                     f"-volumeSizeLimitMB={_VOLUME_SIZE_MB}",
+                    # By default 10 s: this long nobody could store anything after the leader was killed.
+                    "-electionTimeout=2s",
                     "-telemetry=false",
                 ]
             case "volume":

@@ -76,7 +76,7 @@ def summary(found: Sweep, operations: Sequence[Operation] = OPERATIONS) -> str:
     """How much that was."""
     cells = {(name, fault, kind.startswith("store."), lasts) for name, fault, lasts, kind in found.outcomes}
     return (
-        f"{len(operations)} operations, {len(cells)} cells (a fault in an operation, once or for good), {found.runs} places, "
+        f"{len(operations)} operations, {len(cells)} cells (fault in operation, once or for good), {found.runs} places, "
         f"{found.runs + len(operations)} runs, {found.ios} I/Os; the longest took {found.longest_seconds:.0f} s of "
         f"simulated time; {len(found.broken)} promises broken"
     )

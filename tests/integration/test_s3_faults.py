@@ -276,8 +276,8 @@ def test_what_comes_of_it_when_the_answer_is_lost_after_the_effect(server: Serve
     retrying = insisting(store)
     for fault in LOST:
         server.requests.clear()
-        server.answers = [answer_to(verb, FAULTS[fault]) if FAULTS[fault].data else FAULTS[fault]]
-        server.answers.append(LANDED.get(verb, VERBS[verb].healthy))
+        first = answer_to(verb, FAULTS[fault]) if FAULTS[fault].data else FAULTS[fault]
+        server.answers = [first, LANDED.get(verb, VERBS[verb].healthy)]
         # A second beginning would be an upload that nobody knows.
         wanted = UnavailableError if verb == "start_upload" else MET_ITSELF.get(verb)
         assert outcome(lambda: VERBS[verb].ask(retrying)) is wanted, fault
@@ -286,7 +286,8 @@ def test_what_comes_of_it_when_the_answer_is_lost_after_the_effect(server: Serve
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_who_is_asked_for_fewer_requests_is_answered_later(server: Server, store: S3Store, verb: str) -> None:
-    server.answers = [answer_to(verb, FAULTS["503 SlowDown"])] * 2 + [VERBS[verb].healthy]
+    busy = answer_to(verb, FAULTS["503 SlowDown"])
+    server.answers = [busy, busy, VERBS[verb].healthy]
     assert outcome(lambda: VERBS[verb].ask(insisting(store))) is None
     assert len(server.requests) == 3
 

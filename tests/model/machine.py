@@ -284,6 +284,19 @@ class Machine(RuleBasedStateMachine):
 
         self.restore_as(trainer, lambda: trainer.run.rollback(step), should)
 
+    @rule(target=solos, trainer=solos, steps=st.integers(1, 3), back=st.integers(1, 6))
+    def go_back_and_die_at_once(self, trainer: Trainer, steps: int, back: int) -> Any:
+        """The next launch must go on from there, and not from what was abandoned."""
+        if not trainer.alive:
+            return multiple()
+        for _ in range(steps):
+            self.save(trainer, trainer.newest + 1, {"model.bin": b"%d" % trainer.newest}, {})
+        self.roll_back(trainer, back)
+        self.end(trainer)
+        following = self.start_solo(trainer.node, trainer.keep, trainer.rule)
+        self.resume_solo(following)
+        return following
+
     def is_disputed_step(self, ring: Ring, step: int) -> bool:
         """Whether the step is in this ring, and that of the newest attempt is elsewhere, or of a late launch."""
         here = [share for share in ring.shares if share.step == step]

@@ -17,8 +17,8 @@ from tests.model.premises import FilePremises
 
 _SOAK = settings().max_examples >= 5_000
 _COMMON = settings(deadline=None, derandomize=not _SOAK, database=None, suppress_health_check=list(HealthCheck))
-LONG = settings(_COMMON, max_examples=5_000 if _SOAK else 200, stateful_step_count=40)
-SHORT = settings(LONG, max_examples=1_000 if _SOAK else 30)
+LONG = settings(_COMMON, max_examples=5_000 if _SOAK else 100, stateful_step_count=40)
+SHORT = settings(LONG, max_examples=1_000 if _SOAK else 10)
 
 
 @pytest.fixture(autouse=True)
@@ -41,6 +41,7 @@ def test_in_memory() -> None:
     run_state_machine_as_test(Machine, settings=LONG)
 
 
+@pytest.mark.skipif(not _SOAK, reason="takes more than the minute that a developer waits; HYPOTHESIS_PROFILE=soak")
 @pytest.mark.timeout(0)
 def test_in_a_folder() -> None:
     run_state_machine_as_test(FileMachine, settings=SHORT)

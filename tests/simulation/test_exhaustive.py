@@ -26,12 +26,7 @@ SAVE, PROMOTE, UPLOAD, COMMIT, RESTORE, EVICT, RESTART = Operation
 IN_TURNS = Plan(in_turns=True)
 _NEVER = 1_000_000
 
-WORDS = [(operation,) for operation in Operation] + [
-    (SAVE, UPLOAD),
-    (UPLOAD, COMMIT),
-    (SAVE, RESTART),
-    (UPLOAD, RESTORE),
-]
+WORDS = [*((operation,) for operation in Operation), (SAVE, UPLOAD)]
 
 
 @pytest.mark.parametrize("first", Operation)
@@ -49,7 +44,7 @@ def test_no_promise_is_broken_wherever_a_first_launch_breaks_off() -> None:
 @pytest.mark.parametrize("second", Operation)
 def test_no_promise_is_broken_wherever_a_save_and_two_operations_break_off(second: Operation) -> None:
     for third in Operation:
-        _check(exhaust((SAVE, second, third), replace(IN_TURNS, stride=5)))
+        _check(exhaust((SAVE, second, third), replace(IN_TURNS, stride=8)))
 
 
 def test_no_promise_is_broken_wherever_a_commit_breaks_off() -> None:
@@ -59,13 +54,13 @@ def test_no_promise_is_broken_wherever_a_commit_breaks_off() -> None:
 
 @pytest.mark.parametrize("first", [operation for operation in Operation if operation is not SAVE])
 def test_no_promise_is_broken_where_three_operations_break_off_here_and_there(first: Operation) -> None:
-    for second, third in product(Operation, repeat=2):
-        _check(exhaust((first, second, third), replace(IN_TURNS, stride=97)))
+    for second, third in list(product(Operation, repeat=2))[list(Operation).index(first) :: 4]:
+        _check(exhaust((first, second, third), replace(IN_TURNS, stride=20)))
 
 
 def test_no_promise_is_broken_where_the_recovery_breaks_off_too() -> None:
-    pairs = sum(_check(exhaust(word, Plan(stride=_NEVER, double_stride=29))).double_points for word in words(2))
-    assert pairs > 200
+    pairs = sum(_check(exhaust(word, Plan(stride=_NEVER, double_stride=41))).double_points for word in words(2))
+    assert pairs > 80
 
 
 def _check(totals: Totals) -> Totals:

@@ -1,25 +1,41 @@
-"""What the search would find: each mistake is found, within lives in which the code as it is does nothing wrong."""
+"""What the search would find: every mutant is found, in a life in which the code as it is breaks no promise."""
 
 import pytest
 
-from ckpt_archive.testing.simulation.lives import life
-from ckpt_archive.testing.simulation.planted import MISTAKES, Mistake, planted
-from ckpt_archive.testing.simulation.search import run_life
+from ckpt_archive.testing.simulation.mutants.find import find
+from ckpt_archive.testing.simulation.mutants.mutant import Mutant, PatchError, load_all
+from ckpt_archive.testing.simulation.mutants.table import DOCUMENT, document, load_found
 
-MOST_SEEDS = 1_500
-
-
-@pytest.mark.parametrize("mistake", MISTAKES, ids=str)
-def test_a_planted_mistake_is_found(mistake: Mistake) -> None:
-    with planted(mistake):
-        seed = next((seed for seed in range(MOST_SEEDS) if not _is_fine(mistake, seed)), None)
-    assert seed is not None, f"{MOST_SEEDS} lives passed although {mistake}"
-    assert _is_fine(mistake, seed)
+MUTANTS = load_all()
+FOUND = load_found()
 
 
-def _is_fine(mistake: Mistake, seed: int) -> bool:
-    try:
-        run_life(life, seed, mistake.options_of(seed))
-    except AssertionError:
-        return False
-    return True
+@pytest.mark.parametrize("mutant", [mutant for mutant in MUTANTS if not mutant.equivalent], ids=str)
+def test_a_mistake_that_somebody_could_make_is_found(mutant: Mutant) -> None:
+    known = FOUND.get(mutant.name)
+    assert find(mutant, known=known) is not None, f"nothing finds out that: {mutant.mistake}"
+
+
+def test_there_are_mutants_of_every_part() -> None:
+    assert {mutant.room for mutant in MUTANTS} == {"agent", "commit", "restore", "ring", "seal", "transfer"}
+    assert len([mutant for mutant in MUTANTS if mutant.lives]) > 50
+    for mutant in MUTANTS:
+        assert mutant.mistake.endswith(".")
+        assert mutant.cost.endswith(".")
+
+
+@pytest.mark.parametrize("mutant", [mutant for mutant in MUTANTS if mutant.equivalent], ids=str)
+def test_patches_of_equivalent_mutants_fit_too(mutant: Mutant) -> None:
+    assert mutant.sources()
+
+
+def test_a_patch_that_does_not_fit_is_an_error() -> None:
+    mutant = MUTANTS[0]
+    (first, *_) = mutant.changes
+    twice = Mutant("seal/twice", "", "", (first, first))
+    with pytest.raises(PatchError, match="0 times"):
+        twice.sources()
+
+
+def test_the_table_says_what_is_recorded() -> None:
+    assert DOCUMENT.read_text(encoding="utf-8") == document()

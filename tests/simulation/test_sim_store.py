@@ -9,7 +9,9 @@ from ckpt_archive.errors import (
     AlreadyExistsError,
     ChecksumRefusedError,
     CkptArchiveError,
+    ConflictError,
     DeniedError,
+    IntegrityError,
     ThrottledError,
     UnavailableError,
     UploadGoneError,
@@ -68,8 +70,10 @@ ERRORS: dict[Fault, type[CkptArchiveError]] = {
     Fault.DENIED: DeniedError,
     Fault.UPLOAD_GONE: UploadGoneError,
     Fault.FLIP_SENT: ChecksumRefusedError,
+    Fault.TAKEN: AlreadyExistsError,
+    Fault.REPLACED: ConflictError,
 }
-LOUD = [(k, f) for k in CALLS for f in CANDIDATES[k] if f not in (Fault.FLIP_READ, Fault.ROT)]
+LOUD = [(k, f) for k in CALLS for f in CANDIDATES[k] if f not in (Fault.FLIP_READ, Fault.ROT, Fault.TRUNCATED)]
 
 
 def test_every_call_of_the_store_is_in_these_tables() -> None:
@@ -86,9 +90,10 @@ def test_a_call_that_fails_says_so_and_has_its_effect_only_where_the_fault_says(
     if fault is Fault.UPLOAD_GONE:
         assert case.state() == (["key"], {})
         return
-    assert case.state() == (done if fault is Fault.ANSWER_LOST else untouched).state()
+    at_once = (Fault.ANSWER_LOST, Fault.TAKEN)
+    assert case.state() == (done if fault in at_once else untouched).state()
     case.world.sleep(3600)
-    assert case.state() == (done if fault in (Fault.ANSWER_LOST, Fault.LATE) else untouched).state()
+    assert case.state() == (done if fault in (*at_once, Fault.LATE) else untouched).state()
     assert (done.state() == untouched.state()) == (kind not in EFFECTS)
 
 
@@ -105,6 +110,29 @@ def test_a_flipped_bit_is_read_once_and_rot_for_ever(kind: str, fault: Fault) ->
     assert [wrong_bits(), wrong_bits()] == ([1, 0] if fault is Fault.FLIP_READ else [1, 1])
     assert case.store.bucket.rotted == ({"key"} if fault is Fault.ROT else set())
     assert case.store.head("key") == case.info
+
+
+@pytest.mark.parametrize("kind", ["store.read", "store.fetch"])
+def test_an_object_that_is_cut_has_lost_its_end_for_good(kind: str) -> None:
+    case = Case()
+    case.world.inject(kind, Fault.TRUNCATED)
+    if kind == "store.fetch":
+        with pytest.raises(IntegrityError):
+            case.fetch()
+    left = case.store.read("key", limit_bytes=1000).data
+    assert len(left) < len(DATA) / 2
+    assert left == DATA[: len(left)]
+    assert case.store.head("key").size_bytes == len(left)
+    assert case.store.bucket.rotted == {"key"}
+
+
+def test_an_object_that_is_put_again_is_the_same_under_another_etag() -> None:
+    case = Case()
+    case.world.inject("store.fetch", Fault.REPLACED)
+    with pytest.raises(ConflictError):
+        case.fetch()
+    case.info = case.store.head("key")
+    assert case.fetch() == DATA
 
 
 def test_a_body_that_breaks_off_has_given_a_true_beginning() -> None:

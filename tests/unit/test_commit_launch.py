@@ -359,7 +359,7 @@ def test_a_record_under_another_key_is_refused() -> None:
         ({"branch": 2}, "which is a later one"),
         ({"late": True}, "does not name"),
         ({"late": True, "falls_back_to": Fallback(0, 5)}, "does not name"),
-        ({"writers": 0}, "at least one writer"),
+        ({"writers": 0}, "writers = 0 is not allowed"),
         ({"launch_key": ""}, "at least one writer"),
     ],
 )

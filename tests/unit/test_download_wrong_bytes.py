@@ -53,9 +53,7 @@ def download(store: Store, root: Path, wanted: list[Wanted]) -> DownloadReport:
     return download_files(store, INLINE, PosixFileSystem(), str(root), wanted, SMALL)
 
 
-def test_a_bit_that_flips_once_costs_one_more_request(
-    store: MemoryStore, wanted: list[Wanted], tmp_path: Path
-) -> None:
+def test_a_bit_that_flips_once_costs_one_more_request(store: MemoryStore, wanted: list[Wanted], tmp_path: Path) -> None:
     usual = download(store, tmp_path / "usual", wanted).ranges_fetched
     assert download(FlippingStore(store, 1), tmp_path / "x", wanted).ranges_fetched == usual + 1
     assert read_tree(tmp_path / "x") == FILES

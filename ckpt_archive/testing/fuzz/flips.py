@@ -145,9 +145,9 @@ class Bench:
     def _status(self) -> Any:
         staging = self.scene.node.staging
         run = self.scene.node.of()
-        # What is free, and used by others, has nothing to do with this.
+        # What is free, and how much time has passed, has nothing to do with this.
         return (
-            replace(describe(staging), free_bytes=0, used_bytes=0),
+            replace(describe(staging), free_bytes=0, used_bytes=0, oldest_promotion_seconds=None),
             read_status(staging),
             peek_missed(run),
             list(quarantined(run)),
@@ -288,7 +288,7 @@ def all_flips(scene: Scene, length: int = LIST_LENGTH) -> list[Flip]:
     while total < length and cap < max(bits for _, _, bits in sizes):
         cap += 16
         total = sum(min(bits, cap // _SHARE[staged]) for staged, _, bits in sizes)
-    flips = []
+    flips: list[Flip] = []
     for staged, name, bits in sorted(sizes):
         count = min(bits, cap // _SHARE[staged])
         step = max(1, bits // count)
@@ -353,8 +353,10 @@ def report(result: FlipResult) -> str:
     for kind, flips in sorted(result.flips.items()):
         lines.append(f"{kind:22} {flips:7} " + " ".join(f"{result.outcomes[kind, name]:10}" for name in columns))
     lines.append(f"{'read by':22} {'':7} " + " ".join(f"{name:>10}" for name in columns))
-    for reader in sorted({name for name, _ in result.readers}):
-        lines.append(f"{reader:22} {'':7} " + " ".join(f"{result.readers[reader, name]:10}" for name in columns))
+    lines += [
+        f"{reader:22} {'':7} " + " ".join(f"{result.readers[reader, name]:10}" for name in columns)
+        for reader in sorted({name for name, _ in result.readers})
+    ]
     reads = sum(result.readers.values())
     lines.append(
         f"{sum(result.flips.values())} flips, {reads} reads in {result.seconds:.0f} s: {len(result.findings)} findings"

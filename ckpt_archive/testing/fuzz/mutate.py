@@ -16,12 +16,13 @@ TEXTS: tuple[str, ...] = (
     "CON", "con.txt", "nul", "aux ", "trailing.", "trailing ", "a\0b", "\x1b[31mred\x1b[0m", "\x1b]0;title\x07",
     "\x9b31m", "\x7f",
     "a\nb", "a\rb", "a\tb", "\u202egnp.exe", "\u200b", "\ufeff", "\u2028", "\ud800", "a\udcffb", "\udfff\ud800", "é",
-    "e\u0301", "ſ", "ß", "SS",
+    "e\u0301", "\u017f", "ß", "SS",
     "İ", "ﬁ", "\U0001f600", "K", "Å", "\u0130", "-rf", "--help", "~", "$(id)", "`id`", "'", '"', "a'b", "%2e%2e%2f",
     "%00", "?", "#", "*",
     ".tmp/x", ".nfs0001", ".partial-0", ".lock", "files", "seal.json", "x" * 255, "x" * 256, "é" * 127, "é" * 128,
     "x" * 1001, "a/" * 32 + "a",
-    "a/" * 600, "0", "-1", "00000000", "99999999", "999999999999", "٣", "１２３", "1_000", " 1", "1 ", "+1", "0x10",
+    "a/" * 600, "0", "-1", "00000000", "99999999", "999999999999", "٣", "\uff11\uff12\uff13", "1_000", " 1",
+    "1 ", "+1", "0x10",
     "1e3", "1e999", "nan", "inf",
     "2026-03-01T12:00:00.000000Z", "0001-01-01T00:00:00.000000Z", "9999-12-31T23:59:59.999999Z",
     "2026-02-30T12:00:00.000000Z",
@@ -197,7 +198,7 @@ def _smaller(value: Value) -> Iterator[Value]:  # noqa: C901 - one kind of value
         while piece:
             for at in range(0, size, piece):
                 if piece < size or size:
-                    yield cast(Any, value)[:at] + cast(Any, value)[at + piece :]
+                    yield cast("Any", value)[:at] + cast("Any", value)[at + piece :]
             piece //= 2
         if isinstance(value, (list, tuple)):
             for index, inner in enumerate(value):

@@ -73,7 +73,7 @@ class Scene:
             save(run, step, files, metrics={"loss": step / 7})  # type: ignore[arg-type]
 
     def _train(self) -> None:
-        told = {
+        told: dict[str, Any] = {
             "promote": Every(2, save_every_steps=1),
             "keep_local": 20,
             "labels": {"project": "x"},
@@ -156,7 +156,7 @@ class Scene:
         }
 
     def flip_file(self, path: str, bit: int) -> None:
-        """Flip one bit of a file of the node: of a record in its copy, of a checkpoint's file in place; time and inode stay."""
+        """Flip one bit: of a record in the node's copy, of a checkpoint's file in place, where time and inode stay."""
         target = os.path.join(self.node.staging.root, path)
         if "/files/" not in path:
             data = bytearray(Path(target).read_bytes())

@@ -52,6 +52,7 @@ class Wire:
         self._selector = selectors.DefaultSelector()
         self._armed: tuple[str, int] | None = None
         self._words = b""
+        self._open: set[socket.socket] = set()
 
     def run(self) -> int:
         """Until the besieger has gone."""
@@ -59,7 +60,8 @@ class Wire:
         self._selector.register(self._listener, selectors.EVENT_READ, None)
         self._selector.register(self._control, selectors.EVENT_READ, None)
         while True:
-            for key, events in self._selector.select():
+            # What the besieger said comes before the bytes that came after it.
+            for key, events in sorted(self._selector.select(), key=lambda ready: ready[0].fileobj is not self._control):
                 if key.fileobj is self._control:
                     if not self._obey():
                         self._close()
@@ -70,9 +72,8 @@ class Wire:
                     self._pass(key.data, events)
 
     def _close(self) -> None:
-        for key in list(self._selector.get_map().values()):
-            if isinstance(key.data, _End):
-                key.data.sock.close()
+        for sock in self._open:
+            sock.close()
         self._selector.close()
 
     def _obey(self) -> bool:
@@ -102,6 +103,7 @@ class Wire:
             end.sock.setblocking(False)
             end.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._selector.register(end.sock, selectors.EVENT_READ, end)
+            self._open.add(end.sock)
 
     def _pass(self, end: _End, events: int) -> None:
         other = end.other
@@ -123,6 +125,7 @@ class Wire:
             for one in (end, other):
                 with suppress(KeyError):
                     self._selector.unregister(one.sock)
+                self._open.discard(one.sock)
                 one.sock.close()
             return
         for one in (end, other):

@@ -141,7 +141,10 @@ class Audit:
             try:
                 restored = archive.restore(run, step, attempt=attempt, to="/out")
             except CkptArchiveError as error:
-                assert self._oracle.is_damaged(at), f"{run} step {step} of attempt {attempt} is committed, but: {error}"
+                if not self._oracle.is_damaged(at):
+                    raise AssertionError(
+                        f"{run} step {step} of attempt {attempt} is committed, but: {error}"
+                    ) from error
                 continue
             files = tree_of(self._node.disk.find(str(restored.path)))
             assert files == self._oracle.archived[at], f"{run} step {step} of attempt {attempt} came back different"
@@ -167,7 +170,8 @@ class Audit:
         except CkptArchiveError as error:
             # A step that was chosen is answered as it was chosen, and another node alone may have it.
             gone = isinstance(error, NotFoundError) and wanted is not None and (name, *wanted) not in oracle.archived
-            assert excused or gone, f"all is well, and {name} can not be resumed on {node.name}: {error}"
+            if not (excused or gone):
+                raise AssertionError(f"all is well, and {name} can not be resumed on {node.name}: {error}") from error
             return
         if excused:
             return

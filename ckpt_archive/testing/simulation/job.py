@@ -7,17 +7,21 @@ a zombie.
 import abc
 import random
 from collections.abc import Mapping
+from functools import partial
 
 from ckpt_archive.checkpoint import Checkpoint
 from ckpt_archive.disk.protocol import WritableFile
 from ckpt_archive.errors import CkptArchiveError
 from ckpt_archive.restore.result import Restored
 from ckpt_archive.run import Run
+from ckpt_archive.testing.simulation.cast import Launch
 from ckpt_archive.testing.simulation.diary import COMMON, Files, Slot, common
 from ckpt_archive.testing.simulation.node import Node
 from ckpt_archive.testing.simulation.process import Main, Process
 from ckpt_archive.testing.simulation.shelf import STAGING, loose, tree_of
-from ckpt_archive.testing.simulation.stage import Launch, Stage
+from ckpt_archive.testing.simulation.stage import Stage
+
+_OVERLAP_CHANCE = 0.15
 
 
 class UserError(Exception):
@@ -63,6 +67,15 @@ class Job(abc.ABC):
         if self.trains:
             self.stage.launches_of_jobs[self.run, self.current.key] = self.current
         self.launch(self.current)
+        if not self.stage.is_brief and self.chance.random() < _OVERLAP_CHANCE:
+            self.stage.world.later(
+                self.chance.choice((0.0, 0.0, 0.05, 1.0, 20.0)), partial(self._overlap, self.current)
+            )
+
+    def _overlap(self, launch: Launch) -> None:
+        """Somebody begins the next launch although this one still works: by mistake, or because he takes it for dead."""
+        if self.current is launch:
+            self.begin()
 
     @abc.abstractmethod
     def launch(self, launch: Launch) -> None:
@@ -99,6 +112,8 @@ class Job(abc.ABC):
         if chance.random() < 0.6:
             files[f"{rank}/sub/state.bin"] = chance.randbytes(chance.randint(1, 39))
         if chance.random() < 0.3:
+            files[f"{rank}/optimizer.bin"] = chance.randbytes(150)
+        if chance.random() < 0.2:
             files[f"{rank}/empty"] = b""
         if writers > 1 and chance.random() < 0.5:
             files[COMMON] = common(self.run, step)
@@ -119,7 +134,7 @@ class Job(abc.ABC):
         stage, chance = self.stage, self.chance
         process = stage.process
         assert process is not None
-        fails, meddles = chance.random() < 0.08, chance.random() < 0.06
+        fails, meddles = chance.random() < 0.08, chance.random() < (0.06 if stage.is_brief else 0.12)
         note = stage.diary.begin(slot, files, process)
         kept: WritableFile | None = None
         written = False

@@ -12,13 +12,14 @@ from functools import partial
 
 from ckpt_archive.agent.node import Pass
 from ckpt_archive.testing.simulation.audit import Audit, check_settled
-from ckpt_archive.testing.simulation.faults import Options
+from ckpt_archive.testing.simulation.cast import Size
+from ckpt_archive.testing.simulation.faults import Fault, Options
 from ckpt_archive.testing.simulation.job import Job
 from ckpt_archive.testing.simulation.memo import remembering
 from ckpt_archive.testing.simulation.node import Node
 from ckpt_archive.testing.simulation.process import Process
 from ckpt_archive.testing.simulation.pushing import Pushing
-from ckpt_archive.testing.simulation.stage import Size, Stage, quick
+from ckpt_archive.testing.simulation.stage import Stage, quick
 from ckpt_archive.testing.simulation.team import Team
 from ckpt_archive.testing.simulation.training import Training
 from ckpt_archive.testing.simulation.visitors import Draining, Promoting, Restoring
@@ -41,13 +42,17 @@ _SIZES = (
 # Two things that meet are found in lives of two things, and of these far more can be lived than of long ones.
 _MOST_PASSES = 60
 _LATE_SECONDS = 400.0
+_LASTING = frozenset((Fault.STORM, Fault.OUTAGE, Fault.CUT_OFF, Fault.DENIED))
 
 
 def options_of(seed: int) -> Options:
     """What goes wrong in the life of a seed: in a short one more often, so that something does."""
     options, times = Options.drawn(seed), _size_of(seed).troubles
+    # Where the store is away most of the time, little else can go wrong with it.
+    lasting = frozenset() if random.Random(f"lasting {seed}").random() < 0.4 else _LASTING
     return replace(
         options,
+        faults=options.faults - lasting,
         kill_chance=min(0.03, options.kill_chance * times),
         pause_chance=min(0.015, options.pause_chance * times),
         power_loss_chance=options.power_loss_chance * times,

@@ -6,11 +6,12 @@ from functools import partial
 from ckpt_archive.disk import durable
 from ckpt_archive.disk.protocol import WritableFile
 from ckpt_archive.errors import CkptArchiveError, ConflictError
+from ckpt_archive.testing.simulation.cast import Launch
 from ckpt_archive.testing.simulation.diary import Files, Slot
 from ckpt_archive.testing.simulation.job import Job, write
 from ckpt_archive.testing.simulation.node import Node
 from ckpt_archive.testing.simulation.shelf import tree_of
-from ckpt_archive.testing.simulation.stage import Launch, Stage
+from ckpt_archive.testing.simulation.stage import Stage
 
 
 class Pushing(Job):
@@ -20,10 +21,14 @@ class Pushing(Job):
         super().__init__(stage, run, chance, launches=(1, 2, 3))
         self.writers = chance.choice((1, 1, 2))
         self.plan: dict[tuple[int, int], Files] = {}
+        self.keys: dict[int, str] = {}
         self.steps = 1 if stage.is_brief else min(chance.choice((1, 2, 3)), chance.choice(stage.size.saves))
 
     def launch(self, launch: Launch) -> None:
         """See `Job`: the first time everything is pushed, then again whatever there is."""
+        if not self.stage.is_brief and self.chance.random() < 0.25:
+            # A launch of its own, beside the one that all pushes into this run share.
+            self.keys[launch.number] = f"own-{launch.number}"
         for rank in range(self.writers):
             node = self.stage.nodes[(rank + launch.number) % len(self.stage.nodes)]
             self.spawn(launch, f"push-{launch.number}-{rank}", node, partial(self._push_all, node, launch, rank))
@@ -34,9 +39,9 @@ class Pushing(Job):
             if files is None or self.chance.random() < 0.15:
                 files = self.content(step, rank, self.writers) or {f"{rank}/model.bin": b"x"}
                 self.plan.setdefault((step, rank), files)
-            self._push(node, step, rank, files, f"/home/{self.run}-{launch.number}-{rank}-{step}")
+            self._push(node, launch.number, step, rank, files, f"/home/{self.run}-{launch.number}-{rank}-{step}")
 
-    def _push(self, node: Node, step: int, rank: int, files: Files, folder: str) -> None:
+    def _push(self, node: Node, number: int, step: int, rank: int, files: Files, folder: str) -> None:
         stage, chance = self.stage, self.chance
         process = stage.process
         assert process is not None
@@ -47,7 +52,7 @@ class Pushing(Job):
         except OSError as error:
             stage.met("user's code", error)
             return
-        launch_key = "together" if self.writers > 1 else None
+        launch_key = "together" if self.writers > 1 else self.keys.get(number)
         slot = Slot(self.run, f"push:{self.run}" + (f":{launch_key}" if launch_key else ""), step, rank)
         stage.shelf.note_source(slot, node.disk.find(folder))
         save = stage.diary.begin(slot, files, process)

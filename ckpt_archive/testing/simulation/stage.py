@@ -3,7 +3,7 @@
 import random
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 from ckpt_archive.agent.daemon import Daemon
@@ -23,6 +23,7 @@ from ckpt_archive.store.probe import checksums_enforced
 from ckpt_archive.store.protocol import UploadInfo
 from ckpt_archive.store.retry import RetryingStore, RetryPolicy
 from ckpt_archive.testing.simulation.agents import DrowsyClock
+from ckpt_archive.testing.simulation.cast import Begun, Launch, Size
 from ckpt_archive.testing.simulation.diary import Diary, Slot
 from ckpt_archive.testing.simulation.node import Node
 from ckpt_archive.testing.simulation.oracle import SPARED, TEXT, At, Oracle
@@ -41,56 +42,6 @@ _POLICIES = {
     Patience.MEDIUM: RetryPolicy(max_tries=4, longest_pause_seconds=8.0, deadline_seconds=30.0),
     Patience.SHORT: RetryPolicy(max_tries=3, longest_pause_seconds=1.0, deadline_seconds=5.0),
 }
-
-
-@dataclass(slots=True)
-class Begun:
-    """A multipart upload: who began it, and whether its beginning reached the store after everybody had given it up."""
-
-    by: Process | None
-    late: bool
-
-
-@dataclass(slots=True)
-class Launch:
-    """One launch of a job, in one or several processes.
-
-    Attributes:
-        number: Counted in the job.
-        key: Its launch key; no other launch has it.
-        began_us: When.
-        processes: Of its ranks.
-        recorded_us: When it got its number.
-    """
-
-    number: int
-    key: str
-    began_us: int
-    processes: list[Process] = field(default_factory=list)
-    recorded_us: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Size:
-    """How much may happen in a life.
-
-    Attributes:
-        nodes: How many nodes; one of them is drawn, and so on.
-        jobs: How many jobs.
-        launches: The most launches of a job.
-        saves: The most saves of a launch.
-        writers: How many ranks a team has.
-        restarts: How often an agent that has died is started again.
-        troubles: How much more often something goes wrong than in a long one.
-    """
-
-    nodes: tuple[int, ...] = (1, 2, 3, 4)
-    jobs: tuple[int, ...] = (1, 1, 2)
-    launches: tuple[int, ...] = (2, 3, 4)
-    saves: tuple[int, ...] = (1, 2, 3, 4)
-    writers: tuple[int, ...] = (2, 2, 3, 3, 4, 6, 8)
-    restarts: int = 5
-    troubles: float = 1.0
 
 
 class Stage(Watcher):
@@ -133,7 +84,7 @@ class Stage(Watcher):
         room_bytes: int | None,
         *,
         is_brief: bool = False,
-        size: Size = Size(),
+        size: Size = Size(),  # noqa: B008 - frozen
     ) -> None:
         self.world = world
         self.is_brief = is_brief

@@ -54,6 +54,7 @@ class SimStore:
         self._spared = spared
         self._url = url
         self._clock = SimClock(world)
+        self._sent_wrong: set[str] = set()
         self._troubles: list[tuple[int, Fault, str | None]] = []
         self.bucket = Bucket(
             limits,
@@ -162,6 +163,7 @@ class SimStore:
         fault = self._arrive("store.upload_part", key, upload_id)
         if fault is Fault.FLIP_SENT:
             data = self._flipped(key, data)
+            self._sent_wrong.add(key)
         return self._change(
             "store.upload_part",
             key,
@@ -278,7 +280,10 @@ class SimStore:
         return found
 
     def _flipped(self, key: str, data: bytes) -> bytes:
-        return flipped(data, self._bit(key, data)) if data else data
+        """With one bit wrong; but of one object never twice, for in a few bytes the second would soon undo the first."""
+        if not data or key in self.bucket.rotted or key in self._sent_wrong:
+            return data
+        return flipped(data, self._bit(key, data))
 
     def _bit(self, key: str, data: bytes) -> int:
         bit = self._world.chance.randrange(len(data) * 8)

@@ -8,12 +8,13 @@ from ckpt_archive.errors import CkptArchiveError
 from ckpt_archive.promotion import Every
 from ckpt_archive.restore.result import Restored
 from ckpt_archive.run import Run
+from ckpt_archive.testing.simulation.cast import Launch
 from ckpt_archive.testing.simulation.diary import Files, Slot, own_files
 from ckpt_archive.testing.simulation.job import Job, UserError
 from ckpt_archive.testing.simulation.node import Node
 from ckpt_archive.testing.simulation.process import Process, State
 from ckpt_archive.testing.simulation.shelf import STAGING
-from ckpt_archive.testing.simulation.stage import Launch, Stage
+from ckpt_archive.testing.simulation.stage import Stage
 
 # About a minute: then a collective operation gives up.
 _PATIENCE_TRIES = 60

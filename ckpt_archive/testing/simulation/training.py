@@ -8,12 +8,13 @@ from ckpt_archive.local.capacity import RESERVED_BYTES
 from ckpt_archive.promotion import Every
 from ckpt_archive.restore.result import Restored
 from ckpt_archive.run import Run
+from ckpt_archive.testing.simulation.cast import Launch
 from ckpt_archive.testing.simulation.diary import Files, Slot
 from ckpt_archive.testing.simulation.job import Job
 from ckpt_archive.testing.simulation.memory import Memory
 from ckpt_archive.testing.simulation.node import Node
 from ckpt_archive.testing.simulation.shelf import STAGING
-from ckpt_archive.testing.simulation.stage import Launch, Stage
+from ckpt_archive.testing.simulation.stage import Stage
 
 
 class Training(Job):

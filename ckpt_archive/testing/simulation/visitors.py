@@ -7,10 +7,11 @@ from ckpt_archive.agent.daemon import Daemon
 from ckpt_archive.commit.decision import PROMOTE, Decision, decide
 from ckpt_archive.errors import CkptArchiveError, NotFoundError
 from ckpt_archive.patience import Patience
+from ckpt_archive.testing.simulation.cast import Launch
 from ckpt_archive.testing.simulation.job import Job
 from ckpt_archive.testing.simulation.node import Node
 from ckpt_archive.testing.simulation.shelf import STAGING
-from ckpt_archive.testing.simulation.stage import Launch, Stage
+from ckpt_archive.testing.simulation.stage import Stage
 
 
 class Restoring(Job):

@@ -8,7 +8,7 @@ import click
 
 from ckpt_archive.testing.simulation.mutants.find import MOST_SEEDS, find
 from ckpt_archive.testing.simulation.mutants.mutant import load_all
-from ckpt_archive.testing.simulation.mutants.table import Finding, load_found, record
+from ckpt_archive.testing.simulation.mutants.table import TESTS, Finding, load_found, record
 
 
 @click.command()
@@ -22,7 +22,8 @@ def main(names: tuple[str, ...], seeds: int, *, recording: bool) -> None:
     """
     logging.disable(logging.CRITICAL)
     mutants = [mutant for mutant in load_all() if not names or mutant.name.startswith(names)]
-    recorded = load_found()
+    # What only tests have found is looked for in lives once more.
+    recorded = {name: finding for name, finding in load_found().items() if finding.judge != TESTS}
     found: dict[str, Finding] = {}
     missed = 0
     for mutant in mutants:

@@ -10,7 +10,7 @@ from ckpt_archive.testing.simulation.mutants.table import TESTS, Finding
 MOST_SEEDS = 3_000
 """In how many lives a mutant is looked for."""
 
-_SELDOM = 10
+_SELDOM = 20
 _PATIENCE_SECONDS = 600.0
 
 

@@ -7,16 +7,14 @@ import itertools
 import logging
 import re
 import traceback
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from ckpt_archive.testing.simulation.exhaustive import Plan, exhaust, words
-from ckpt_archive.testing.simulation.faults import Crash, Fault, Options
-from ckpt_archive.testing.simulation.lives import BRIEF, brief_life, brief_options_of, life, options_of
-from ckpt_archive.testing.simulation.mutants.mutant import CALM, KILLED, POWER, USUAL, WORDS, Mutant
-from ckpt_archive.testing.simulation.search import crash_points, run_life
+from ckpt_archive.testing.simulation.faults import Fault, Options
+from ckpt_archive.testing.simulation.lives import life, options_of
+from ckpt_archive.testing.simulation.mutants.mutant import CALM, WORDS, Mutant
+from ckpt_archive.testing.simulation.search import run_life
 
 _LONGEST = 3
 _PLAN = Plan(in_turns=True)
@@ -52,15 +50,11 @@ def hunt(mutant: Mutant, first: int, seeds: int) -> Found | None:
     logging.disable(logging.CRITICAL)
     if mutant.lives == WORDS:
         return _hunt_in_words(first, seeds)
-    lives = 0
-    brief = mutant.lives in (KILLED, POWER)
-    for seed in (seed for seed in BRIEF if first <= seed < first + seeds) if brief else range(first, first + seeds):
-        for run in _lives(mutant, seed):
-            lives += 1
-            try:
-                run()
-            except Exception as error:  # noqa: BLE001 - whatever it is, the mutant did not survive it
-                return Found(seed, lives, _judge(error), f"{type(error).__name__}: {error}")
+    for seed in range(first, first + seeds):
+        try:
+            _live(mutant, seed)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the mutant did not survive it
+            return Found(seed, seed + 1 - first, _judge(error), f"{type(error).__name__}: {error}")
     return None
 
 
@@ -75,30 +69,21 @@ def _hunt_in_words(first: int, count: int) -> Found | None:
 
 
 def is_fine(mutant: Mutant, seed: int) -> bool:
-    """Whether the code that this process runs breaks no promise in that life; in a brief one, wherever it breaks off."""
+    """Whether the code that this process runs breaks no promise in that life; or in those of a word."""
     if mutant.lives == WORDS:
         return _hunt_in_words(seed, 1) is None
-    for run in _lives(mutant, seed):
-        try:
-            run()
-        except AssertionError:
-            return False
+    try:
+        _live(mutant, seed)
+    except Exception:  # noqa: BLE001 - whatever it is, it is not the mutant's
+        return False
     return True
 
 
-def _lives(mutant: Mutant, seed: int) -> Iterator[Any]:
-    if mutant.lives == USUAL:
-        yield lambda: run_life(life, seed, _options(mutant, options_of(seed)))
-    elif mutant.lives == CALM:
-        yield lambda: _live_in_peace(seed)
+def _live(mutant: Mutant, seed: int) -> None:
+    if mutant.lives == CALM:
+        _live_in_peace(seed)
     else:
-        crash = Crash.PROCESS if mutant.lives == KILLED else Crash.NODE
-        options = brief_options_of(seed)
-        first = run_life(brief_life, seed, options, trace=True)
-        yield lambda: None
-        for point in crash_points(first.trace or (), crash, until_io=first.calm_after_io):
-            broken = replace(options, crashes=(point,))
-            yield lambda broken=broken: run_life(brief_life, seed, broken)
+        run_life(life, seed, _options(mutant, options_of(seed)))
 
 
 def _options(mutant: Mutant, usual: Options) -> Options:

@@ -16,11 +16,10 @@ PACKAGE = Path(__file__).parents[3]
 CATALOG = Path(__file__).parent / "catalog"
 """One folder for each room of the product, one file for each mutant."""
 
-USUAL, CALM, KILLED, POWER, WORDS = "usual", "calm", "killed", "without power", "words"
-LIVES = (USUAL, CALM, KILLED, POWER, WORDS)
-"""Lives as the soak draws them; those in which nothing goes wrong, so that nobody may be told of an error; brief lives that
-break off at every I/O, because the process is killed, or because the node loses power; words of up to three operations, each
-broken off everywhere."""
+USUAL, CALM, WORDS = "usual", "calm", "words"
+LIVES = (USUAL, CALM, WORDS)
+"""Lives as the soak draws them; those in which nothing goes wrong, so that nobody may be told of an error; words of up to
+three operations, each broken off everywhere."""
 
 
 class PatchError(Exception):

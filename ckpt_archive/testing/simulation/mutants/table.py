@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from ckpt_archive.testing.simulation.mutants.mutant import CALM, KILLED, PACKAGE, POWER, USUAL, WORDS, Mutant, load_all
+from ckpt_archive.testing.simulation.mutants.mutant import CALM, PACKAGE, USUAL, WORDS, Mutant, load_all
 
 FOUND = Path(__file__).parent / "found.json"
 TESTS = "tests"
@@ -91,13 +91,7 @@ def _row(mutant: Mutant, finding: Finding | None) -> str:
     return f"| {name} | {mutant.mistake} | {by.replace('|', '¦')} | {after} |"
 
 
-_KINDS = {
-    USUAL: "",
-    CALM: " without faults",
-    KILLED: ", killed everywhere",
-    POWER: ", power lost everywhere",
-    WORDS: " of words",
-}
+_KINDS = {USUAL: "", CALM: " without faults", WORDS: " of words"}
 
 _HEAD = """# Mutants
 
@@ -108,7 +102,7 @@ seed after the other. "After" says how many lives were needed. The code as it is
     python -m ckpt_archive.testing.simulation.mutants seal/files-not-synced    # look for one, or for all
     python -m ckpt_archive.testing.simulation.mutants --record                 # look for all and write this page anew
 
-`tests/simulation/test_mutants.py` looks for every one of them in each run of the tests. What found it:
-`shelf` judges the disks, `oracle` the store, `lives` how everything ends, `job` and `training` what restores return,
-"a process" is one that broke in the middle of its work.
+`tests/simulation/test_planted.py` looks for every one of them in each run of the tests. What found it: `shelf` judges the
+disks, `oracle` the store, `audit` how everything ends, `job`, `pushing` and `memory` what people are told; `words` are
+workloads of up to three operations that break off everywhere; "a process" is one that broke in the middle of its work.
 """
