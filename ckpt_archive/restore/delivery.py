@@ -5,15 +5,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ckpt_archive.commit.connection import Connection
-from ckpt_archive.disk import durable
-from ckpt_archive.disk.protocol import Kind, join
+from ckpt_archive.disk.protocol import join
 from ckpt_archive.errors import IntegrityError, InvalidInputError, NotFoundError
+from ckpt_archive.local.faults import converting
 from ckpt_archive.local.staging import RunStaging
 from ckpt_archive.machine import Machine
 from ckpt_archive.place import Place
 from ckpt_archive.progress import Progress
 from ckpt_archive.restore.archived import restore_archived, restore_newest_good
 from ckpt_archive.restore.choice import LocalPoint
+from ckpt_archive.restore.landing import OccupiedError, clear, names_in
 from ckpt_archive.restore.local_view import ring_points, shares_of
 from ckpt_archive.restore.result import Restored
 from ckpt_archive.restore.ringed import restore_from_ring, serve_in_place
@@ -26,6 +27,8 @@ Find = Callable[[int | str, int | None], Place]
 _log = logging.getLogger(__name__)
 
 _RESUMED = "resumed"
+# Older ones may be in the way too, and others may be at it.
+_MOST_CLEARED = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +85,9 @@ class Delivery:
             # What this node has of a checkpoint is another tree than the whole of it.
             part = "" if len(shares) == shares[0].seal.contribution.writers else "-here"
             path = join(self._folder, f"{self.run.name}-{launch}-{point.step}{part}{self.selection.suffix}")
-            return restore_from_ring(self.machine, shares, point, path, self.selection, self.transfer)
+            return self._in_own_folder(
+                lambda: restore_from_ring(self.machine, shares, point, path, self.selection, self.transfer)
+            )
 
     def from_archive(self, place: Place, *, fallback: bool = False) -> Restored:
         """A checkpoint of the archive; with `fallback` the next older one that is not damaged, if it is.
@@ -97,7 +102,22 @@ class Delivery:
             return join(self._folder, f"{chosen.run}-{chosen.attempt}-{chosen.step}{self.selection.suffix}")
 
         restore = restore_newest_good if fallback else restore_archived
-        return restore(self.machine, self.connect(), place, path_of, self.selection, self.progress)
+        return self._in_own_folder(
+            lambda: restore(self.machine, self.connect(), place, path_of, self.selection, self.progress)
+        )
+
+    def _in_own_folder(self, restore: Callable[[], Restored]) -> Restored:
+        """Where nobody named a folder, what lies in the way is what was resumed from before, and something changed it."""
+        for _ in range(_MOST_CLEARED):
+            try:
+                return restore()
+            except OccupiedError as error:
+                if self.to is not None:
+                    raise
+                _log.warning("%s: it is brought again", error.message)
+                with converting(f"{error.path} can not be removed"):
+                    clear(self.machine.fs, error.path)
+        return restore()
 
     def find(self, step: int | str, attempt: int | None, find: Find, *, fallback: bool = False) -> Found:
         """A checkpoint by its step, from the ring if it is there and good, or "latest-archived".
@@ -130,13 +150,11 @@ class Delivery:
         """Remove what was resumed from before, in our own folder: nobody needs it twice. Other ranks may be at it too."""
         if self.to is not None:
             return
-        fs = self.machine.fs
         try:
-            for entry in fs.list(self._folder) if durable.exists(fs, self._folder) else ():
+            for name in names_in(self.machine.fs, self._folder):
                 # Of the same step another rank may have other files.
-                same = entry.name.removeprefix(f"{kept.run}-").split("-")[1:2] == [str(kept.step)]
-                if entry.kind is Kind.DIRECTORY and not same and not entry.name.startswith("."):
-                    durable.remove_tree(fs, join(self._folder, entry.name))
+                if name.removeprefix(f"{kept.run}-").split("-")[1:2] != [str(kept.step)]:
+                    clear(self.machine.fs, join(self._folder, name))
         except OSError as error:
             _log.info("%s is tidied later: %s", self._folder, error)
 

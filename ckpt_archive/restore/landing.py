@@ -23,6 +23,18 @@ Fill = Callable[[str], None]
 
 _BUFFER_BYTES = 1 << 20
 _TOKEN_DIGITS = 16
+_BEGUN = re.compile(rf"\.(.+)\.(?:lock|partial-[0-9a-f]{{{_TOKEN_DIGITS}}})")
+
+
+class OccupiedError(InvalidInputError):
+    """Where a tree is wanted, something else lies: at `path`."""
+
+    def __init__(self, path: str, problem: str) -> None:
+        super().__init__(
+            f"{path} is not empty and is not this checkpoint: {problem}",
+            hint="Name a new or empty folder; nothing in this one was touched.",
+        )
+        self.path = path
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +57,8 @@ def land(fs: FileSystem, path: str, files: Sequence[FileEntry], token: str, fill
         fill: Does the work, in a folder beside `path` that may hold what an earlier, killed try left.
 
     Raises:
-        InvalidInputError: If `path` holds something else, or is a mount point.
+        OccupiedError: If `path` holds something else.
+        InvalidInputError: If `path` is no folder, or a mount point.
         CapacityError: If the disk is full.
         UnavailableError: If the disk does not answer.
         ConflictError: If somebody else's folder stands where the work is to be done.
@@ -68,6 +81,40 @@ def land(fs: FileSystem, path: str, files: Sequence[FileEntry], token: str, fill
             fs.sync_directory(parent(path))
             _remove_dead_lock(fs, path)
     return Landed(path, reused=True)
+
+
+def clear(fs: FileSystem, path: str) -> None:
+    """Remove what stands at `path` in a folder of our own, and what killed restores left of it, unless one is at it now.
+
+    Raises:
+        OSError: If the disk does not do it.
+    """
+    held = fs.try_lock(_lock(path), LockMode.EXCLUSIVE)
+    if held is None:
+        return
+    with held:
+        durable.remove_tree(fs, path)
+        for entry in fs.list(parent(path)):
+            begun = _BEGUN.fullmatch(entry.name)
+            if begun is not None and begun[1] == path.rpartition("/")[2] and entry.kind is Kind.DIRECTORY:
+                durable.remove_tree(fs, join(parent(path), entry.name))
+        durable.remove_if_there(fs, _lock(path))
+
+
+def names_in(fs: FileSystem, folder: str) -> set[str]:
+    """The names under which restores were landed in a folder of our own, or begun."""
+    try:
+        entries = fs.list(folder)
+    except FileNotFoundError:
+        return set()
+    names = set()
+    for entry in entries:
+        begun = _BEGUN.fullmatch(entry.name)
+        if begun is not None:
+            names.add(begun[1])
+        elif entry.kind is Kind.DIRECTORY and not entry.name.startswith("."):
+            names.add(entry.name)
+    return names
 
 
 def _remove_dead_lock(fs: FileSystem, path: str) -> None:
@@ -133,10 +180,7 @@ def _is_there(fs: FileSystem, path: str, files: Sequence[FileEntry]) -> bool:
     problem = difference(fs, path, files)
     if problem is None:
         return True
-    raise InvalidInputError(
-        f"{path} is not empty and is not this checkpoint: {problem}",
-        hint="Name a new or empty folder; nothing in this one was touched.",
-    )
+    raise OccupiedError(path, problem)
 
 
 def difference(fs: FileSystem, root: str, files: Sequence[FileEntry]) -> str | None:

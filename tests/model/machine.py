@@ -517,4 +517,5 @@ class Machine(RuleBasedStateMachine):
     @invariant()
     def rings_hold_what_the_model_holds(self) -> None:
         for (node, run), model in self.rings.items():
-            assert sorted(self.nodes[node].ring(run)) == sorted((item.launch, item.step) for item in model.shares)
+            here, wanted = sorted(self.nodes[node].ring(run)), sorted((item.launch, item.step) for item in model.shares)
+            assert here == wanted, f"{node} holds {here} of {run}, and should hold {wanted}"

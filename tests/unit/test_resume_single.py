@@ -14,6 +14,8 @@ from ckpt_archive.commit import latest, layout
 from ckpt_archive.commit.decision import read_decisions
 from ckpt_archive.commit.latest import standing
 from ckpt_archive.commit.launch_record import Launch
+from ckpt_archive.disk.posix import PosixFileSystem
+from ckpt_archive.disk.protocol import LockMode
 from ckpt_archive.errors import IntegrityError, InvalidInputError, NotFoundError, UnavailableError
 from ckpt_archive.local.launches import begin_launch, load_launches, read_attempt, read_resume, record_resume
 from ckpt_archive.local.quarantine import quarantined
@@ -24,6 +26,7 @@ from ckpt_archive.ship.numbering import number_launch
 from ckpt_archive.testing.archives import content, keys, put, read_tree
 from ckpt_archive.testing.site import URL, Node, Site, kill, save
 
+RUN = "run-a"
 OTHER = "memory://other"
 
 
@@ -131,6 +134,39 @@ def test_what_was_changed_before_it_had_digests_is_found(node: Node) -> None:
 def test_on_another_node_the_archive_serves(site: Site, node: Node) -> None:
     launch(node, 10, 20, 30)
     assert resumed(site.node("node-b")) == (20, 0, "archive")
+
+
+def test_a_copy_that_rotted_where_it_was_resumed_from_is_brought_again(site: Site, node: Node) -> None:
+    launch(node, 10, 20)
+    other = site.node("node-b")
+    run = other.run()
+    first = run.resume()
+    kill(run)
+    assert first is not None
+    Path(first.path, "model.bin").write_bytes(b"STEP 20")
+    assert resumed(other) == (20, 0, "archive")
+
+
+def test_what_a_killed_resume_of_another_step_left_goes(site: Site, node: Node) -> None:
+    launch(node, 10, 20)
+    other = site.node("node-b")
+    folder = Path(other.staging.run(RUN).folder, "resumed")
+    for name in (f".{RUN}-0-10.partial-{'0' * 16}", f"{RUN}-0-10", ".mine"):
+        Path(folder, name).mkdir(parents=True)
+    Path(folder, f".{RUN}-0-10.lock").touch()
+    assert resumed(other) == (20, 0, "archive")
+    assert sorted(path.name for path in folder.iterdir()) == [".mine", f"{RUN}-0-20"]
+
+
+def test_what_another_rank_works_at_stays(site: Site, node: Node) -> None:
+    launch(node, 10, 20)
+    other = site.node("node-b")
+    folder = Path(other.staging.run(RUN).folder, "resumed")
+    partial = folder / f".{RUN}-0-10.partial-{'0' * 16}"
+    partial.mkdir(parents=True)
+    with PosixFileSystem().lock(str(folder / f".{RUN}-0-10.lock"), LockMode.EXCLUSIVE):
+        assert resumed(other) == (20, 0, "archive")
+    assert partial.exists()
 
 
 def test_after_other_nodes_went_further_the_ring_is_old(site: Site, node: Node) -> None:

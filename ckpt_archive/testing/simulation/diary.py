@@ -48,6 +48,7 @@ class Diary:
         acknowledged: The last one of which the writer was told that it is staged.
         staged: All contents that were ever saved, also those that were replaced since.
         bound: The content that the archive holds a receipt of.
+        changed_us: When somebody has changed a byte of a share, once he has.
         failed: Shares of which a save has failed, or was given up, at some time.
         spoilt: Shares of which somebody has changed or damaged a byte: what is left of them may be lost, but not be
             taken for what was saved.
@@ -58,6 +59,7 @@ class Diary:
     staged: dict[Slot, list[Files]] = field(default_factory=dict)
     bound: dict[Slot, Files] = field(default_factory=dict)
     spoilt: set[Slot] = field(default_factory=set)
+    changed_us: dict[Slot, int] = field(default_factory=dict)
     failed: set[Slot] = field(default_factory=set)
 
     def begin(self, slot: Slot, files: Files, process: Process) -> Save:

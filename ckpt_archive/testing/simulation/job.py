@@ -186,6 +186,8 @@ class Job(abc.ABC):
             kept.write_at(b"late", 0)
         except OSError as error:
             self.stage.met("meddling", error)
+        else:
+            self.stage.diary.changed_us[slot] = self.stage.world.now_us
 
     # --- checking what is returned -------------------------------------------------------------------------------------
 
@@ -212,7 +214,9 @@ class Job(abc.ABC):
         for slot in stage.diary.spoilt:
             if slot[:3] == (restored.run, key, restored.step) and not restored.verified:
                 return
-        stage.oracle.check_local(restored.run, key, restored.step, files)
+        process = stage.process
+        since_us = -1 if process is None or not restored.verified else stage.born_us[process]
+        stage.oracle.check_local(restored.run, key, restored.step, files, proved_since_us=since_us)
 
     def files_at(self, node: Node, restored: Restored) -> Files | None:
         """What a restore has returned; None if a later launch, which takes this one for dead, has removed it already."""

@@ -271,11 +271,15 @@ class Oracle:
             wanted = {**own_files(wanted, rank), **({COMMON: wanted[COMMON]} if COMMON in files else {})}
         assert files == wanted, f"{at} was restored with other files or bytes than were archived"
 
-    def check_local(self, run: str, launch_key: str, step: int, files: Files) -> None:
-        """A restore from the ring has returned this: each writer's part is one that it has saved."""
+    def check_local(self, run: str, launch_key: str, step: int, files: Files, *, proved_since_us: int = -1) -> None:
+        """A restore from the ring has returned this: each writer's part is one that it has saved.
+
+        What somebody has changed is excused, unless every byte was proved after he did.
+        """
         for rank in ranks_in(files):
             slot = Slot(run, launch_key, step, rank)
-            if slot not in self._diary.spoilt:
+            is_proved = self._diary.changed_us.get(slot, proved_since_us) < proved_since_us
+            if slot not in self._diary.spoilt or is_proved:
                 # Who has begun to read may get what was replaced meanwhile.
                 saved = [own_files(content, rank) for content in self._diary.staged.get(slot, ())]
                 assert own_files(files, rank) in saved, f"what was restored of {slot} is nothing that was saved"

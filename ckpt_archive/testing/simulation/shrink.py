@@ -47,7 +47,8 @@ def shrink(life: Life, seed: int, options: Options) -> Options:
         found, _ = _lived(life, seed, tried)
         return found is not None and _words(found) == _words(broken)
 
-    options = _first_simpler(options, _calmer(options), still)
+    while (calmer := _first_simpler(options, _calmer(options), still)) is not options:
+        options = calmer
     for fault in Fault:
         if fault in options.faults:
             options = _first_simpler(options, [replace(options, faults=options.faults - {fault})], still)
@@ -104,7 +105,9 @@ def _calmer(options: Options) -> list[Options]:
     """Without all of one kind of trouble; a life that is drawn anew then, but perhaps a far simpler one."""
     used = [name for name in _CHANCES if getattr(options, name)]
     pairs = [(name, other) for name in used for other in used if name < other]
-    ways: list[dict[str, Any]] = [dict.fromkeys(names, 0.0) for names in (*pairs, *((name,) for name in used))]
+    sets: list[tuple[str, ...]] = [tuple(used), *pairs, *((name,) for name in used)]
+    ways: list[dict[str, Any]] = [dict.fromkeys(names, 0.0) for names in sets if names]
+    ways += [{name: True} for name in ("checksums_enforced", "conditional_complete") if not getattr(options, name)]
     return [replace(options, **way) for way in ways]
 
 
