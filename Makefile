@@ -5,10 +5,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 SEEDS ?= 1000
 HOURS ?=
+KILLS ?= 100
 PYTEST_WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check lint format types layers dependencies test coverage demo soak clean
+.PHONY: help setup check lint format types layers dependencies test coverage demo soak siege clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' Makefile
@@ -60,6 +61,10 @@ demo: $(VENV)/.demo  ## the whole story on this machine: train, kill, resume, lo
 
 soak: $(VENV)/.setup  ## simulated lives on all cores: SEEDS=1000 of them, or HOURS=2, which may be broken off and go on
 	$(BIN)/python -m ckpt_archive.testing.soak --state .soak $(if $(HOURS),--hours $(HOURS),--seeds $(SEEDS))
+
+siege: $(VENV)/.setup  ## KILLS=100 real processes killed beside a real server, and a quarter as many beside a cluster
+	$(BIN)/python -m ckpt_archive.testing.siege --kills $(KILLS)
+	$(BIN)/python -m ckpt_archive.testing.siege --kills $$(($(KILLS) / 4)) --cluster
 
 clean:  ## remove everything that was made here
 	rm -rf $(VENV) build dist htmlcov .coverage .coverage.* *.egg-info

@@ -315,7 +315,6 @@ class Archive:
             CapacityError: If there is no room.
             UnavailableError: If the store does not answer.
         """
-        from ckpt_archive.commit.latest import standing
         from ckpt_archive.local.staging import Staging
         from ckpt_archive.restore.archived import restore_archived, restore_newest_good
         from ckpt_archive.restore.nearby import restore_nearby
@@ -332,7 +331,7 @@ class Archive:
             found = restore_nearby(
                 self._machine,
                 nearby,
-                lambda: standing(self.quick_connection().store, run),
+                self.quick_connection,
                 step,
                 attempt,
                 folder_of,

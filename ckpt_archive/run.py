@@ -227,7 +227,7 @@ class Run:
                 )
             return restored
         wanted = step if isinstance(step, str) else _step(step)
-        found = delivery.find(wanted, attempt, self._find, fallback=fallback)
+        found = delivery.find(wanted, attempt, self._find, self._archive.quick_connection, fallback=fallback)
         self._restored = found, isinstance(wanted, int)
         return found.restored
 
@@ -250,7 +250,7 @@ class Run:
             )
         connection = self._archive.connection
         delivery = self._delivery(to, Selection(), None)
-        found = delivery.find(_step(step), attempt, self._find)
+        found = delivery.find(_step(step), attempt, self._find, self._archive.quick_connection)
         point, place = found.point, found.place
         if point is not None:
             place = ring_place(connection, self._run, self._archive.url, point.launch, point.step)

@@ -10,7 +10,7 @@ from ckpt_archive.agent.settings import AgentSettings
 from ckpt_archive.commit.connection import Connection
 from ckpt_archive.disk import durable
 from ckpt_archive.errors import ConflictError, IntegrityError, NotFoundError
-from ckpt_archive.local.faults import converting
+from ckpt_archive.local.faults import converting, proves_something
 from ckpt_archive.local.ring import SealedShare, still_same
 from ckpt_archive.machine import Machine
 from ckpt_archive.progress import Progress
@@ -109,7 +109,9 @@ class Shipper:
             still_same(share)
             prove(self._machine, share)
         except IntegrityError as error:
-            return error.message
+            silent = isinstance(error.__cause__, OSError) and not proves_something(error.__cause__)
+            # What the disk does not give back just now, it may give back later.
+            return "" if silent else error.message
         self._proved.add(share.folder)
         return ""
 

@@ -68,33 +68,44 @@ def choose_offline(points: Sequence[LocalPoint], launches: Sequence[PastLaunch])
     Raises:
         UnavailableError: If nothing here tells: the run may have begun elsewhere, or go on from what is not on this node.
     """
-    branch = max((item.ordinal for item in launches if item.origin is not None and item.origin.explicit), default=0)
     for launch in reversed(launches):
         own = [point for point in points if point.launch == launch.ordinal]
         if own:
             return own[-1]
-        if launch.origin is not None:
-            return _from_origin(points, launch.origin, branch)
+        origin = launch.origin
+        if origin is None:
+            continue
+        same = next((point for point in reversed(points) if origin.names(point)), None)
+        if same is None:
+            raise UnavailableError(
+                f"the archive does not answer, and step {origin.step}, from which launch {launch.ordinal} went on, is not on"
+                " this node",
+                hint="Try again when the archive can be reached.",
+            )
+        if origin.explicit:
+            return same
+        # Where it went on from is not where the run stands: an older launch may have saved since.
     raise UnavailableError(
         "the archive does not answer, and no checkpoint on this node tells where the run stands",
         hint="Try again when the archive can be reached: beginning anew could lose what was archived.",
     )
 
 
-def _from_origin(points: Sequence[LocalPoint], origin: Origin, branch: int) -> LocalPoint:
-    """What a launch without a checkpoint of its own answers: the newest of the launch it went on from.
+def newest_attempt_first(points: Sequence[LocalPoint], archived: Place | None) -> list[LocalPoint | Place]:
+    """The checkpoints of one step; the ring's copy before the archive's, which is the same only slower.
 
-    From before the last explicit choice exactly what was chosen.
+    Args:
+        points: Those that the ring holds, oldest first. What has no number is newer than the archive knows.
+        archived: The archive's; None if it has none, or does not answer.
     """
-    same = next((point for point in reversed(points) if origin.names(point)), None)
-    if same is None:
-        raise UnavailableError(
-            f"the archive does not answer, and step {origin.step}, from which the last launch went on, is not on this node",
-            hint="Try again when the archive can be reached.",
-        )
-    if same.launch < branch:
-        return same
-    return [point for point in points if point.launch == same.launch][-1]
+    ring: list[LocalPoint | Place] = [
+        *sorted((point for point in points if point.attempt is not None), key=lambda point: point.attempt or 0),
+        *(point for point in points if point.attempt is None),
+    ]
+    if archived is not None:
+        older = [item for item in ring if item.attempt is not None and item.attempt < archived.attempt]
+        ring.insert(len(older), archived)
+    return ring[::-1]
 
 
 def choose(points: Sequence[LocalPoint], standing: Standing) -> LocalPoint | Place | None:

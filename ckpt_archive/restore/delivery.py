@@ -19,6 +19,7 @@ from ckpt_archive.restore.local_view import ring_points, shares_of
 from ckpt_archive.restore.result import Restored
 from ckpt_archive.restore.ringed import restore_from_ring, serve_in_place
 from ckpt_archive.restore.selection import Selection
+from ckpt_archive.restore.step import candidates
 from ckpt_archive.transfer.settings import TransferSettings
 
 Find = Callable[[int | str, int | None], Place]
@@ -119,8 +120,26 @@ class Delivery:
                     clear(self.machine.fs, error.path)
         return restore()
 
-    def find(self, step: int | str, attempt: int | None, find: Find, *, fallback: bool = False) -> Found:
-        """A checkpoint by its step, from the ring if it is there and good, or "latest-archived".
+    def find(
+        self,
+        step: int | str,
+        attempt: int | None,
+        find: Find,
+        look: Callable[[], Connection],
+        *,
+        fallback: bool = False,
+    ) -> Found:
+        """A checkpoint by its step, of the newest attempt that has it, or "latest-archived".
+
+        The ring's copy is preferred to the archive's of the same attempt; while the archive does not answer, the ring alone
+        answers.
+
+        Args:
+            step: Step or name.
+            attempt: Which attempt; None for the newest one.
+            find: Asks the archive, patiently.
+            look: Connects to it, not patiently: the ring has the step too.
+            fallback: See `from_archive`.
 
         Raises:
             NotFoundError: If there is none.
@@ -133,12 +152,18 @@ class Delivery:
                 )
             return self._found(find(step, attempt), fallback=fallback)
         # Nobody is given this node's part of a checkpoint as if it were the whole.
-        for point in reversed(ring_points(self.run, whole=self.selection.rank is None)):
-            if point.step == step and attempt in (None, point.attempt):
-                try:
-                    return Found(self.from_point(point), point, None)
-                except (IntegrityError, NotFoundError) as error:
-                    _log.error("step %d in the ring can not be used: %s", step, error)
+        here = ring_points(self.run, whole=self.selection.rank is None, late=True)
+        points = [point for point in here if point.step == step and attempt in (None, point.attempt)]
+        tried: list[LocalPoint | Place] = []
+        if points:
+            tried += candidates(self.run, points, step, look) if attempt is None else reversed(points)
+        for choice in tried:
+            if isinstance(choice, Place):
+                return self._found(choice, fallback=fallback)
+            try:
+                return Found(self.from_point(choice), choice, None)
+            except (IntegrityError, NotFoundError) as error:
+                _log.error("step %d in the ring can not be used: %s", step, error)
         return self._found(find(step, attempt), fallback=fallback)
 
     def _found(self, place: Place, *, fallback: bool) -> Found:

@@ -10,7 +10,12 @@ from ckpt_archive.restore.choice import LocalPoint, Origin, PastLaunch
 
 
 def ring_points(
-    run: RunStaging, archive_id: str | None = None, *, strict: bool = False, whole: bool = False
+    run: RunStaging,
+    archive_id: str | None = None,
+    *,
+    strict: bool = False,
+    whole: bool = False,
+    late: bool = False,
 ) -> list[LocalPoint]:
     """Checkpoints of the ring that are complete as far as this node can tell, oldest first.
 
@@ -19,6 +24,7 @@ def ring_points(
         archive_id: Only those of launches that have a number in this archive; None for all.
         strict: Do not pass over what the disk does not give back just now.
         whole: Only those of which the share of every writer is here: for whoever needs all of their files.
+        late: Those of late launches too: they never answer "latest", but whoever names their step means them.
 
     Raises:
         UnavailableError: If the disk does not answer.
@@ -29,7 +35,7 @@ def ring_points(
         counts = Counter((share.launch, share.step) for share in shares)
         writers = {(share.launch, share.step): share.seal.contribution.writers for share in shares}
         groups = [group for group in groups if counts[group] == writers[group]]
-    return _points(run, groups, archive_id, strict=strict)
+    return _points(run, groups, archive_id, strict=strict, late=late)
 
 
 def rank_points(
@@ -47,13 +53,15 @@ def rank_points(
     return _points(run, groups, archive_id, strict=strict)
 
 
-def _points(run: RunStaging, groups: Iterable[Group], archive_id: str | None, *, strict: bool) -> list[LocalPoint]:
-    """Those of late launches do not count."""
+def _points(
+    run: RunStaging, groups: Iterable[Group], archive_id: str | None, *, strict: bool, late: bool = False
+) -> list[LocalPoint]:
+    """Those of late launches count only if asked for."""
     points = []
     for launch, step in groups:
         known = read_attempt(run, launch, strict=strict)
         here = archive_id is None or (known is not None and known.archive_id == archive_id)
-        if here and not (known is not None and known.late):
+        if here and (late or known is None or not known.late):
             points.append(LocalPoint(launch, None if known is None else known.attempt, step))
     return points
 

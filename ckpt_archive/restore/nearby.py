@@ -6,16 +6,19 @@ For people: it begins no launch and records nothing.
 import logging
 from collections.abc import Callable
 
-from ckpt_archive.commit.latest import Standing
+from ckpt_archive.commit.connection import Connection
+from ckpt_archive.commit.latest import standing
 from ckpt_archive.errors import IntegrityError, NotFoundError, UnavailableError
 from ckpt_archive.local.launches import read_attempt
 from ckpt_archive.local.ring import SealedShare, complete_groups, scan
 from ckpt_archive.local.staging import RunStaging
 from ckpt_archive.machine import Machine
+from ckpt_archive.place import Place
 from ckpt_archive.restore.choice import LocalPoint, choose
 from ckpt_archive.restore.result import Restored
 from ckpt_archive.restore.ringed import restore_from_ring
 from ckpt_archive.restore.selection import Selection
+from ckpt_archive.restore.step import candidates
 from ckpt_archive.transfer.settings import TransferSettings
 
 _log = logging.getLogger(__name__)
@@ -24,7 +27,7 @@ _log = logging.getLogger(__name__)
 def restore_nearby(
     machine: Machine,
     run: RunStaging,
-    ask: Callable[[], Standing],
+    connect: Callable[[], Connection],
     step: int | str | None,
     attempt: int | None,
     folder_of: Callable[[object, int], str],
@@ -36,7 +39,8 @@ def restore_nearby(
     Args:
         machine: The machine it runs on.
         run: The run's staging.
-        ask: Where the run stands in the archive; its newest launch decides which branch "latest" means.
+        connect: Connects to the archive, not patiently: its newest launch decides which branch "latest" means, and it may
+            have a step of a newer attempt.
         step: A step, "latest" or None for the latest, "latest-archived".
         attempt: Which attempt; None for the newest one that has the step.
         folder_of: The folder for an attempt's number (or a name in its stead) and a step.
@@ -51,15 +55,19 @@ def restore_nearby(
     if run.name not in run.staging.runs():
         return None
     with run.reading():
-        held = _held(run, selection)
+        held = _held(run, selection, late=isinstance(step, int))
         points = list(held)
+        tried: list[LocalPoint | Place]
         if isinstance(step, int):
             points = [point for point in points if point.step == step and attempt in (None, point.attempt)]
+            tried = candidates(run, points, step, connect) if points and attempt is None else [*reversed(points)]
         elif attempt is None and step != "latest-archived":
-            points = _latest(points, ask)
+            tried = [*_latest(run, points, connect)]
         else:
             return None
-        for point in reversed(points):
+        for point in tried:
+            if isinstance(point, Place):
+                return None
             try:
                 path = folder_of(f"local{point.launch}" if point.attempt is None else point.attempt, point.step)
                 return restore_from_ring(machine, held[point], point, path, selection, settings)
@@ -68,9 +76,9 @@ def restore_nearby(
     return None
 
 
-def _latest(points: list[LocalPoint], ask: Callable[[], Standing]) -> list[LocalPoint]:
+def _latest(run: RunStaging, points: list[LocalPoint], connect: Callable[[], Connection]) -> list[LocalPoint]:
     try:
-        choice = choose(points, ask())
+        choice = choose(points, standing(connect().store, run.name))
     except UnavailableError as error:
         if not points:
             raise
@@ -79,7 +87,7 @@ def _latest(points: list[LocalPoint], ask: Callable[[], Standing]) -> list[Local
     return [choice] if isinstance(choice, LocalPoint) else []
 
 
-def _held(run: RunStaging, selection: Selection) -> dict[LocalPoint, list[SealedShare]]:
+def _held(run: RunStaging, selection: Selection, *, late: bool) -> dict[LocalPoint, list[SealedShare]]:
     """The checkpoints that are here with all that is wanted of them, oldest first."""
     shares = scan(run)
     held = {}
@@ -90,6 +98,6 @@ def _held(run: RunStaging, selection: Selection) -> dict[LocalPoint, list[Sealed
         whole = (
             len(group) == writers if selection.rank is None else any(share.rank == selection.rank for share in group)
         )
-        if whole and not (known is not None and known.late):
+        if whole and (late or known is None or not known.late):
             held[LocalPoint(launch, None if known is None else known.attempt, step)] = group
     return held

@@ -70,8 +70,6 @@ class Machine(RuleBasedStateMachine):
     """Everything on a store in memory; subclasses choose another one."""
 
     premises: type[Premises] = Premises
-    # Whether to pass over what model and code are known to see differently: the strict xfails of test_model.py.
-    disputed = True
     solos = Bundle("solos")
     duos = Bundle("duos")
 
@@ -237,7 +235,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(trainer=solos)
     def resume_solo(self, trainer: Trainer) -> None:
-        if trainer.alive and not (self.disputed and self.is_disputed_alone(self.ring(trainer), trainer)):
+        if trainer.alive:
             ring, launch = self.ring(trainer), self.begun(trainer)
             self.restore_as(trainer, trainer.run.resume, lambda: ring.resume(launch, self.of(SOLO), self.now))
 
@@ -253,7 +251,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(trainer=solos, step=st.integers(1, 6))
     def restore_solo(self, trainer: Trainer, step: int) -> None:
-        if trainer.alive and not (self.disputed and self.is_disputed_step(self.ring(trainer), step)):
+        if trainer.alive:
             ring = self.ring(trainer)
             found = self.restore_as(trainer, lambda: trainer.run.restore(step), lambda: ring.find(step, self.of(SOLO)))
             if found is not None:
@@ -261,7 +259,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(trainer=solos, step=st.integers(1, 6))
     def roll_back(self, trainer: Trainer, step: int) -> None:
-        if not trainer.alive or (self.disputed and self.is_disputed_step(self.ring(trainer), step)):
+        if not trainer.alive:
             return
         ring = self.ring(trainer)
 
@@ -296,23 +294,6 @@ class Machine(RuleBasedStateMachine):
         following = self.start_solo(trainer.node, trainer.keep, trainer.rule)
         self.resume_solo(following)
         return following
-
-    def is_disputed_step(self, ring: Ring, step: int) -> bool:
-        """Whether the step is in this ring, and that of the newest attempt is elsewhere, or of a late launch."""
-        here = [share for share in ring.shares if share.step == step]
-        if not here:
-            return False
-        counts = [share for share in ring.points() if share.step == step]
-        found = ring.find(step, self.of(SOLO))
-        return not counts or found.point != (counts[-1].launch, step)
-
-    def is_disputed_alone(self, ring: Ring, trainer: Trainer) -> bool:
-        """Whether a node alone must choose past a newer launch that went on from an older one and saved nothing."""
-        if not self.site.down or (trainer.launch is not None and trainer.launch.decided is not None):
-            return False
-        saved = [share.launch for share in ring.points()]
-        idle = [item for item in ring.launches if item.decided is not None and item.ordinal not in saved]
-        return any(item.ordinal > min(saved, default=-1) for item in idle)
 
     def restore_as(
         self, trainer: Trainer, does: Callable[[], Restored | None], should: Callable[[], Decided | None]

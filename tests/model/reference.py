@@ -251,7 +251,7 @@ class Ring:
         return launch.attempt
 
     def ship(self, archive: Archived, now: float) -> None:
-        """A pass of the agent, with an archive that answers."""
+        """A pass of the agent, with an archive that answers; what it then evicts, `kept` says."""
         for launch in self.launches:
             shares = sorted((s for s in self.shares if s.launch == launch.ordinal), key=lambda s: (s.saves, s.rank))
             missed = [item for item in self.missed if item[0] == launch.ordinal]
@@ -266,7 +266,6 @@ class Ring:
             for share in shares:
                 if share.pinned:
                     self._ship_share(archive, launch, share, (attempt, share.step))
-        self.shares = self.kept()
 
     def _ship_share(self, archive: Archived, launch: Launch, share: Share, spot: Spot) -> None:
         if launch.writers > 1 and spot in archive.gaps:

@@ -32,10 +32,6 @@ class FileMachine(Machine):
     premises = FilePremises
 
 
-class Disputing(Machine):
-    disputed = False
-
-
 @pytest.mark.timeout(0)
 def test_in_memory() -> None:
     run_state_machine_as_test(Machine, settings=LONG)
@@ -70,14 +66,13 @@ def test_a_mistake_is_found(mistake: str, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.fixture
-def machine() -> Iterator[Disputing]:
-    made = Disputing()
+def machine() -> Iterator[Machine]:
+    made = Machine()
     yield made
     made.teardown()
 
 
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason="an older attempt's copy in the ring hides the newest")
-def test_is_a_step_that_two_attempts_have_that_of_the_newest(machine: Disputing) -> None:
+def test_is_a_step_that_two_attempts_have_that_of_the_newest(machine: Machine) -> None:
     for node, data in (("a", b"old"), ("b", b"new")):
         trainer = machine.start_solo(node, 3, (1, None))
         machine.save_solo(trainer, 1, {"model.bin": data}, {})
@@ -86,8 +81,7 @@ def test_is_a_step_that_two_attempts_have_that_of_the_newest(machine: Disputing)
     machine.restore_solo(machine.start_solo("a", 3, (1, None)), 1)
 
 
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason="a node alone asks where the newest launch went on from")
-def test_does_a_node_alone_answer_with_the_newest_launch_that_saved(machine: Disputing) -> None:
+def test_does_a_node_alone_answer_with_the_newest_launch_that_saved(machine: Machine) -> None:
     first, second, third, fourth = (machine.start_solo("a", 3, (3, 1)) for _ in range(4))
     machine.save_solo(first, 1, {"model.bin": b"1"}, {})
     machine.resume_solo(second)
@@ -97,8 +91,7 @@ def test_does_a_node_alone_answer_with_the_newest_launch_that_saved(machine: Dis
     machine.resume_solo(fourth)
 
 
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason="what a late launch saved is in the ring and not found")
-def test_is_a_step_of_a_late_launch_found_in_the_ring(machine: Disputing) -> None:
+def test_is_a_step_of_a_late_launch_found_in_the_ring(machine: Machine) -> None:
     machine.store_goes_or_comes()
     late = machine.start_solo("a", 3, (3, 1))
     machine.save_solo(late, 1, {"model.bin": b"1"}, {})

@@ -439,3 +439,23 @@ def test_a_save_is_not_given_up_because_the_answer_to_the_store_s_probe_was_lost
     site = play(act, options=Options(checksums_enforced=False))
     assert len(site.store.bucket.keys("manifests/")) == 1
     assert site.store.bucket.keys("runs/r/decisions") == []
+
+
+@pytest.mark.parametrize("skip", range(0, 24, 2))
+def test_a_save_is_not_given_up_because_the_disk_did_not_give_it_back_when_the_store_had_refused_it(skip: int) -> None:
+    """A bit flipped on the way: whether the file itself is damaged is asked then, and the disk does not say just now."""
+
+    def act(site: Site, node: Node) -> None:
+        save(node, run_of(site, node), 1)
+        site.world.inject("store.upload_part", Fault.FLIP_SENT)
+        for _ in range(3):
+            pass_of_agent(site, node)
+            node.clock.sleep(60.0)
+
+    def disturbs(site: Site, node: Node) -> None:
+        site.world.inject("disk.read", Fault.READ_ERROR, skip=skip)
+        act(site, node)
+
+    site = play(disturbs)
+    assert site.store.bucket.keys("runs/r/decisions") == []
+    assert len(site.store.bucket.keys("manifests/")) == 1

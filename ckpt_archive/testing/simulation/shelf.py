@@ -140,6 +140,8 @@ class Shelf:
             return
         problem = not_durable(node.disk, found.path)
         assert problem is None, f"{slot} was acknowledged, and {problem}"
+        if found.folder.entries["seal.json"].rotted:
+            return
         problem = _record_not_durable(node.disk, _staging(node, slot.run).launch_file(launch, ".json"))
         assert problem is None, f"{slot} was acknowledged, and of the record of its launch {problem}"
         for folder, held in list(self.held.items()):
@@ -214,7 +216,10 @@ class Shelf:
         parent, _, mine = held.path.rpartition("/")
         for name, folder in _generations(disk, parent, slot.rank):
             if name > mine and not_durable(disk, f"{parent}/{name}") is None:
-                assert files_of(folder) in self._diary.contents(slot), f"{slot} was replaced by what nobody has saved"
+                # A draft may rot before it is sealed: then nobody can know.
+                rotted = any(inode.rotted for _, inode in below(folder))
+                known = rotted or files_of(folder) in self._diary.contents(slot)
+                assert known, f"{slot} was replaced by what nobody has saved"
                 return
         if held.promoted:
             assert self._is_archived(slot) or held.has_gap, f"{slot} is promoted, and went before it was archived"
