@@ -21,7 +21,7 @@ from ckpt_archive.testing.campaign import Campaign, Totals, Violation
 from ckpt_archive.testing.simulation.faults import CANDIDATES, Crash, CrashPoint, Fault, Options, When
 from ckpt_archive.testing.simulation.lives import brief_life, brief_options_of, life, options_of
 from ckpt_archive.testing.simulation.search import Life, crash_points, run_life
-from ckpt_archive.testing.simulation.shrink import shrink
+from ckpt_archive.testing.simulation.shrink import shrink, spelled
 from ckpt_archive.testing.simulation.world import World
 
 _MODULE = "ckpt_archive.testing.soak"
@@ -113,7 +113,7 @@ def _story(what: Life, seed: int, options: Options) -> str:
     try:
         what(world)
     except Exception as error:  # noqa: BLE001 - that is what is to be told
-        return f"{options}\n{world.story(last=_LAST_STEPS)}\n{type(error).__name__}: {error}\n"
+        return f"{spelled(options)}\n{world.story(last=_LAST_STEPS)}\n{type(error).__name__}: {error}\n"
     finally:
         world.close()
     return "nothing: something in this life is not determined by its seed\n"
