@@ -221,22 +221,25 @@ def list_pages(
         IntegrityError: If the server does not get on: it repeats itself, or sends one empty page after the other.
     """
     token: str | None = None
-    last = ""
+    seen: set[str] = set()
+    before: list[str] = []
     empty = 0
     limit = first_limit
     while True:
         page = store.list(prefix, delimiter=delimiter, token=token, limit=limit, start_after=start_after)
         names = [*(info.key for info in page.objects), *page.prefixes]
         empty = 0 if names else empty + 1
-        if page.next_token is not None and (empty > _MOST_EMPTY_PAGES or (names and max(names) <= last)):
+        # By the order of names nothing is told: not every server sorts them by their bytes.
+        if page.next_token in seen or (names and names == before) or empty > _MOST_EMPTY_PAGES:
             raise IntegrityError(
-                f"the listing of {prefix or 'everything'} does not get on behind {last!r}",
+                f"the listing of {prefix or 'everything'} does not get on behind {max(before, default='its beginning')}",
                 hint="The server answers with the same page again and again: this is for whoever runs it.",
             )
         yield page
         if page.next_token is None:
             return
-        last = max(names, default=last)
+        seen.add(page.next_token)
+        before = names
         token, limit = page.next_token, _PAGE
 
 

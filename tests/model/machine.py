@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
 
 from ckpt_archive.errors import CkptArchiveError, NotFoundError, UnavailableError
+from ckpt_archive.local.launches import load_launches
 from ckpt_archive.promotion import Every
 from ckpt_archive.restore.result import Restored
 from ckpt_archive.run import Run
@@ -281,6 +282,11 @@ class Machine(RuleBasedStateMachine):
             return found
 
         self.restore_as(trainer, lambda: trainer.run.rollback(step), should)
+        if len(load_launches(self.nodes[trainer.node].of(SOLO))) > len(ring.launches):
+            # Refused when it had begun already. It stays: its record may have landed, and answer "latest" from then on.
+            if trainer.launch is not None:
+                trainer.launch.living -= 1
+            trainer.launch = ring.begin(f"refused-{self.new_number()}", 1, trainer.keep, self.now)
 
     @rule(target=solos, trainer=solos, steps=st.integers(1, 3), back=st.integers(1, 6))
     def go_back_and_die_at_once(self, trainer: Trainer, steps: int, back: int) -> Any:

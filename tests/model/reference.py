@@ -311,6 +311,14 @@ class Ring:
             return launch.decided
         self.number_earlier(launch, archive, now)
         choice = self.choose(archive)
+        if choice.spot is None and self.points():
+            # The archive knows nothing to go on from, and this node does: only newer launches, without numbers yet, saved.
+            try:
+                point = self.alone(launch).point
+            except Refused:
+                point = (self.points()[-1].launch, self.points()[-1].step)
+            assert point is not None
+            choice = Decided(point, (self.number(self.launches[point[0]], archive, now).number, point[1]))
         if choice.point is None and choice.spot is not None and choice.spot not in archive.manifests:
             raise Refused("NotFoundError")  # somebody chose it, and it is neither here nor there
         launch.attempt = archive.record(launch.key, now, origin=choice.spot)

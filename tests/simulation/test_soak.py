@@ -6,16 +6,10 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-import pytest
 from click.testing import CliRunner
 
 from ckpt_archive.testing import soak
 from ckpt_archive.testing.campaign import Campaign, Totals, Violation
-from ckpt_archive.testing.simulation.faults import Crash, CrashPoint, Fault, Options, When
-from ckpt_archive.testing.simulation.node import Node
-from ckpt_archive.testing.simulation.search import run_life
-from ckpt_archive.testing.simulation.shrink import shrink
-from ckpt_archive.testing.simulation.world import World
 
 
 def run(*arguments: str) -> str:
@@ -77,37 +71,3 @@ def test_what_is_no_search_is_refused(tmp_path: Path) -> None:
 def test_one_life_and_one_crash_point_are_told_alone() -> None:
     assert "1 life, " in run("--seeds", "1", "--start", "300")
     assert "1 life, " in run("--seeds", "0", "--start", "1", "--crash-point", "10:before:node")
-
-
-def _fragile(world: World) -> None:
-    """A life that ends badly as soon as a name can not be made durable, whatever else happens."""
-    node = Node(world, "n")
-
-    def main() -> None:
-        for _ in range(50):
-            try:
-                node.disk.sync_directory("/")
-            except OSError as error:
-                raise ValueError("a promise") from error
-
-    node.spawn("main", main, mortal=False)
-    world.run()
-
-
-def test_a_failing_life_is_made_simpler_and_still_fails() -> None:
-    options = Options(
-        kill_chance=0.01, store_fault_chance=0.1, disk_fault_chance=0.2, clock_skew_seconds=60.0, switch_chance=0.6,
-        crashes=(CrashPoint(10_000, When.BEFORE, Crash.NODE),), checksums_enforced=False,
-    )  # fmt: skip
-    smaller = shrink(_fragile, 3, options)
-    with pytest.raises(ValueError, match="a promise"):
-        run_life(_fragile, 3, smaller)
-    assert (smaller.kill_chance, smaller.store_fault_chance, smaller.clock_skew_seconds) == (0, 0, 0)
-    assert (smaller.crashes, smaller.checksums_enforced) == ((), True)
-    assert len(smaller.faults) == 1
-    assert smaller.faults <= set(Fault)
-
-
-def test_a_life_that_does_not_fail_is_left_as_it_is() -> None:
-    options = Options(disk_fault_chance=0.2, faults=frozenset())
-    assert shrink(_fragile, 3, options) == options

@@ -59,3 +59,13 @@ def test_saves_are_counted_on_after_some_were_evicted(tmp_path: Path) -> None:
         save(run, step)
     assert evict(run, 1) == [(0, 1), (0, 2)]
     assert saves_count(run, 0) == 3
+
+
+def test_what_is_older_goes_only_when_the_newer_one_is_durable(tmp_path: Path) -> None:
+    fs = Noting()
+    run = staging(fs, tmp_path)
+    older = save(run, 1).share
+    save(run, 2)
+    fs.done.clear()
+    assert evict(run, 1) == [(0, 1)]
+    assert fs.done.index(("sync", run.step_folder(0, 2))) < fs.done.index(("rename", older.folder))

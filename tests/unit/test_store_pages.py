@@ -1,6 +1,7 @@
 """Listings page by page, also of a server that does not get on."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -55,3 +56,26 @@ def test_folders_over_several_pages() -> None:
     for number in range(2_500):
         store.create(f"runs/{number:05d}/x", Body.of(b""))
     assert list(list_folders(store, "runs/")) == [f"runs/{number:05d}/" for number in range(2_500)]
+
+
+def test_a_server_that_goes_round_in_circles() -> None:
+    class Circle(Paged):
+        def list(
+            self,
+            prefix: str,
+            *,
+            delimiter: str = "",
+            token: str | None = None,
+            limit: int = 1000,
+            start_after: str = "",
+        ) -> Listing:
+            page = super().list(prefix, token=str(int(token or 0) % 2), limit=limit)
+            return replace(page, next_token=str((int(token or 0) + 1) % 2))
+
+    with pytest.raises(IntegrityError, match="does not get on"):
+        list_all(Circle([["a"], ["b"]], ends=False), "")
+
+
+def test_a_server_that_sorts_otherwise_is_believed() -> None:
+    store = Paged([["a/x"], ["a-x"], ["a!x"], ["b"]], ends=True)
+    assert [info.key for info in list_all(store, "")] == ["a/x", "a-x", "a!x", "b"]

@@ -68,6 +68,8 @@ def _run_tests(tests: tuple[str, ...]) -> dict[str, Any] | None:
     failures = _Failures()
     # Plugins that these tests do not need take longer to load than the tests to run.
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+    # The same examples every time.
+    os.environ["HYPOTHESIS_PROFILE"] = "ci"
     code = pytest.main(["-q", "-x", "-p", "no:cacheprovider", "-p", "pytest_timeout", *tests], plugins=[failures])
     if code not in (0, 1) or (code and not failures.names):
         raise RuntimeError(f"pytest ended with {code!r}: is there no such test any more?")
