@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from hypothesis import strategies as st
+from hypothesis import target
+from hypothesis.errors import InvalidArgument
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
 
 from ckpt_archive.errors import CkptArchiveError, NotFoundError, UnavailableError
@@ -17,11 +19,24 @@ from ckpt_archive.local.launches import load_launches
 from ckpt_archive.promotion import Every
 from ckpt_archive.restore.result import Restored
 from ckpt_archive.run import Run
+from ckpt_archive.ship.push import PushReport
 from ckpt_archive.testing.archives import read_tree, write_tree
 from ckpt_archive.testing.hooked import Request
 from ckpt_archive.testing.site import write
 from tests.model.premises import Premises
-from tests.model.reference import Archived, Decided, Launch, Promotes, Refused, Ring, Spot, Tree, is_a_tree, together
+from tests.model.reference import (
+    Archived,
+    Decided,
+    Facts,
+    Launch,
+    Promotes,
+    Refused,
+    Ring,
+    Spot,
+    Tree,
+    is_a_tree,
+    together,
+)
 
 NODES = ("a", "b")
 SOLO, DUO, PUSHED = "solo", "duo", "pushed"
@@ -40,6 +55,16 @@ METRICS = st.dictionaries(
 )
 RULES = st.sampled_from([(1, None), (2, None), (2, 1), (3, 1)])
 NUMBER = st.integers(0, 100)
+
+
+def written(metrics: Mapping[str, Any]) -> str:
+    """Metrics as text, in which NaN is NaN."""
+    return repr(sorted((name, str(value)) for name, value in metrics.items()))
+
+
+def facts(metrics: Mapping[str, Any], key: str = "") -> Facts:
+    """What a writer says of its share."""
+    return {**({"key": key} if key else {}), "metrics": written(metrics)}
 
 
 class Killed(BaseException):
@@ -71,6 +96,8 @@ class Machine(RuleBasedStateMachine):
     """Everything on a store in memory; subclasses choose another one."""
 
     premises: type[Premises] = Premises
+    failed = 0
+    """Requests that failed because a rule said so, of all examples."""
     solos = Bundle("solos")
     duos = Bundle("duos")
 
@@ -84,7 +111,6 @@ class Machine(RuleBasedStateMachine):
         self.archive = self.site.node("office").archive()
         self.archives = {SOLO: Archived(), DUO: Archived(), PUSHED: Archived()}
         self.rings = {(name, run): Ring() for name in NODES for run in (SOLO, DUO)}
-        self.metrics: dict[tuple[str, int, str], Mapping[str, Any]] = {}
         self.trainers: list[Trainer] = []
         self.numbers = 0
 
@@ -93,6 +119,8 @@ class Machine(RuleBasedStateMachine):
         try:
             self.site.down = False
             self.verify_and_examine()
+            with suppress(InvalidArgument):  # outside of a search
+                target(float(sum(len(model.manifests) for model in self.archives.values())), label="committed")
         finally:
             for trainer in self.trainers:
                 trainer.run.finish()
@@ -183,7 +211,13 @@ class Machine(RuleBasedStateMachine):
     def start(self, node: str, name: str, key: str, rank: int, keep: int, every: tuple[int, int | None]) -> Trainer:
         writers = 1 if name == SOLO else 2
         run = self.nodes[node].run(
-            name, launch_key=key, rank=rank, writers=writers, keep_local=keep, promote=Every(*every)
+            name,
+            launch_key=key,
+            rank=rank,
+            writers=writers,
+            keep_local=keep,
+            promote=Every(*every),
+            labels={"key": key},
         )
         trainer = Trainer(node, name, key, rank, keep, every, run)
         self.trainers.append(trainer)
@@ -192,6 +226,32 @@ class Machine(RuleBasedStateMachine):
     @rule(trainer=consumes(solos))
     def end_solo(self, trainer: Trainer) -> None:
         self.end(trainer)
+
+    @rule(trainer=st.one_of(solos, duos), works=st.booleans(), last=st.booleans())
+    def flush(self, trainer: Trainer, works: bool, last: bool) -> None:
+        """Wait for a moment, at the end perhaps, in which the agent works or does not."""
+        if not trainer.alive:
+            return
+        self.site.clock.sleep(60)
+        ring = self.ring(trainer)
+        waits = any(share.pinned for share in ring.shares)
+
+        def work() -> None:
+            self.site.clock.meanwhile = lambda: None  # one pass; and the agent itself may sleep
+            self.agents[trainer.node].step()
+
+        if works:
+            self.site.clock.meanwhile = work
+        try:
+            done = (trainer.run.finish if last else trainer.run.flush)(timeout_seconds=0.15)
+        finally:
+            self.site.clock.meanwhile = lambda: None
+        if works and waits:
+            self.worked(trainer.node)
+        left = [share for share in ring.shares if share.pinned]
+        assert done == (not left), f"flush says {done}, and {left} are left"
+        if last:
+            self.end(trainer)
 
     def end(self, trainer: Trainer) -> None:
         trainer.run.finish()
@@ -230,7 +290,7 @@ class Machine(RuleBasedStateMachine):
             expected = False, False
             ring.missed[launch.ordinal, step, trainer.rank] = None
         else:
-            expected = ring.seal(launch, step, trainer.rank, files, Promotes(*trainer.rule))
+            expected = ring.seal(launch, step, trainer.rank, files, Promotes(*trainer.rule), facts(metrics, launch.key))
             trainer.newest = step
         assert (checkpoint.staged, checkpoint.duplicate) == expected
 
@@ -239,6 +299,12 @@ class Machine(RuleBasedStateMachine):
         if trainer.alive:
             ring, launch = self.ring(trainer), self.begun(trainer)
             self.restore_as(trainer, trainer.run.resume, lambda: ring.resume(launch, self.of(SOLO), self.now))
+
+    @rule(trainer=solos)
+    def restore_latest(self, trainer: Trainer) -> None:
+        if trainer.alive:
+            ring, launch = self.ring(trainer), self.begun(trainer)
+            self.restore_as(trainer, trainer.run.restore, lambda: ring.restore_latest(launch, self.of(SOLO), self.now))
 
     @rule(trainer=duos)
     def resume_duo(self, trainer: Trainer) -> None:
@@ -398,22 +464,37 @@ class Machine(RuleBasedStateMachine):
         files=ANY_FILES,
         again=st.booleans(),
         anew=st.booleans(),
+        writer=st.sampled_from([(0, 1), (0, 1), (0, 2), (1, 2)]),
+        metrics=METRICS,
     )
-    def push(self, run: str, step: int, files: Tree, again: bool, anew: bool) -> None:
+    def push(
+        self,
+        run: str,
+        step: int,
+        files: Tree,
+        again: bool,
+        anew: bool,
+        writer: tuple[int, int],
+        metrics: Mapping[str, Any],
+    ) -> None:
+        rank, writers = writer
         archive = self.archives[run]
         if again and (known := [spot for spot in archive.manifests if spot[1] == step]):
             files = archive.manifests[max(known)]
         folder = write_tree(self.folder / f"push-{self.new_number()}", files)
 
         def should() -> tuple[int, str]:
-            if not files or not is_a_tree(files):
+            if not (files or writers > 1) or not is_a_tree(files) or (anew and writers > 1):
                 raise Refused("InvalidInputError")
             if self.site.down:
                 raise Refused("UnavailableError")
             attempt = archive.record(f"push:{run}", self.now, anew=anew).number
-            return attempt, archive.contribute((attempt, step), 0, f"push:{run}", 1, files)
+            return attempt, archive.contribute((attempt, step), rank, f"push:{run}", writers, files, facts(metrics))
 
-        answers = self.expect(lambda: self.archive.push(folder, run, step, new_attempt=anew), should)
+        def does() -> PushReport:
+            return self.archive.push(folder, run, step, rank=rank, writers=writers, new_attempt=anew, metrics=metrics)
+
+        answers = self.expect(does, should)
         if answers is not None:
             assert (answers[0].attempt, answers[0].state) == answers[1]
         shutil.rmtree(folder)
@@ -430,7 +511,11 @@ class Machine(RuleBasedStateMachine):
         answers = self.expect(lambda: self.archive.restore(run, step, to=folder, exact_folder=True), should)
         if answers is not None:
             assert (answers[0].attempt, answers[0].step) == answers[1]
-            assert read_tree(folder) == self.archives[run].manifests[answers[1]]
+            tree = self.archives[run].manifests[answers[1]]
+            assert read_tree(folder) == tree
+            shown = self.archive.show(run, answers[0].step, attempt=answers[0].attempt)
+            assert {file.path: file.size_bytes for file in shown.files} == {path: len(tree[path]) for path in tree}
+            assert len(shown.receipts) == len(self.archives[run].receipts[answers[1]])
             shutil.rmtree(folder)
 
     @rule()
@@ -440,6 +525,11 @@ class Machine(RuleBasedStateMachine):
         report = self.archive.verify(deep=True)
         assert not report.findings
         assert report.checkpoints == sum(len(item.manifests) for item in self.archives.values())
+        for line in self.archive.runs():
+            spot = (line.newest_attempt, line.newest_step)
+            assert spot == (self.archives[line.run].latest() or (None, None))
+            assert (line.committed_at is None) == (spot not in self.archives[line.run].manifests)
+        assert [line.run for line in self.archive.runs()] == sorted(r for r, m in self.archives.items() if m.manifests)
         said = Counter(item.what for item in self.archive.doctor())
         wanted: Counter[str] = Counter()
         for model in self.archives.values():
@@ -472,6 +562,7 @@ class Machine(RuleBasedStateMachine):
             nonlocal left
             left -= 1
             if left == -1 and request.verb != "start_upload":
+                type(self).failed += 1
                 raise UnavailableError("the answer was lost", hint="Try again.")
 
         if landed:
@@ -493,6 +584,7 @@ class Machine(RuleBasedStateMachine):
             for item in listed:
                 tree = model.manifests[item.attempt, item.step]
                 assert (item.files, item.size_bytes) == (len(tree), sum(map(len, tree.values())))
+                assert {**item.labels, "metrics": written(item.metrics)} == model.facts[item.attempt, item.step][0]
             try:
                 place = self.archive.find(run)
                 latest = (place.attempt, place.step)

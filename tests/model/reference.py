@@ -14,6 +14,10 @@ Point = tuple[int, int]
 """(local launch, step) in a ring."""
 
 
+Facts = Mapping[str, str]
+"""Metrics and labels, as text."""
+
+
 class Refused(Exception):  # noqa: N818  (what the product raises is an error; that it does is not)
     """The product must raise the error of this name."""
 
@@ -38,6 +42,7 @@ class Archived:
     attempts: list[Attempt] = field(default_factory=list)
     receipts: dict[Spot, dict[int, tuple[str, int, Tree]]] = field(default_factory=dict)
     manifests: dict[Spot, Tree] = field(default_factory=dict)
+    facts: dict[Spot, dict[int, Facts]] = field(default_factory=dict)  # what each writer said
     gaps: set[Spot] = field(default_factory=set)
 
     def newest_of(self, attempt: int) -> Spot | None:
@@ -102,7 +107,7 @@ class Archived:
         self.attempts.append(Attempt(number, key, now, origin, branch, answered, late))
         return self.attempts[-1]
 
-    def contribute(self, spot: Spot, rank: int, key: str, writers: int, tree: Tree) -> str:
+    def contribute(self, spot: Spot, rank: int, key: str, writers: int, tree: Tree, facts: Facts) -> str:
         """One writer's share: "awaiting", "committed" or "already-committed"."""
         shares = self.receipts.setdefault(spot, {})
         if rank in shares and shares[rank][2] != tree:
@@ -110,6 +115,7 @@ class Archived:
         if any(item[:2] != (key, writers) for item in shares.values()):
             raise Refused("ConflictError")
         shares[rank] = (key, writers, tree)
+        self.facts.setdefault(spot, {}).setdefault(rank, facts)
         if spot in self.manifests:
             return "already-committed"
         if len(shares) < writers:
@@ -183,6 +189,7 @@ class Share:
     saves: int
     tree: Tree
     promoted: bool
+    facts: Facts
     state: str = ""  # "archived" or "gap"
 
     @property
@@ -214,11 +221,13 @@ class Ring:
         counts = [item for item in self.shares if not ((known := self.launches[item.launch].attempt) and known.late)]
         return sorted(counts, key=lambda item: (item.launch, item.saves))
 
-    def seal(self, launch: Launch, step: int, rank: int, tree: Tree, promotes: "Promotes") -> tuple[bool, bool]:
+    def seal(
+        self, launch: Launch, step: int, rank: int, tree: Tree, promotes: "Promotes", facts: Facts
+    ) -> tuple[bool, bool]:
         """Save: (staged, duplicate)."""
         mine = [item for item in self.shares if item.rank == rank]
         saves = max((item.saves for item in mine), default=0) + 1
-        new = Share(launch.ordinal, step, rank, saves, tree, promotes(step, saves))
+        new = Share(launch.ordinal, step, rank, saves, tree, promotes(step, saves), facts)
         first = next((item for item in mine if (item.launch, item.step) == (launch.ordinal, step)), None)
         if first is not None and first.tree == tree:
             first.promoted |= new.promoted
@@ -272,7 +281,7 @@ class Ring:
             share.state = "gap"
             return
         try:
-            if archive.contribute(spot, share.rank, launch.key, launch.writers, share.tree) != "awaiting":
+            if archive.contribute(spot, share.rank, launch.key, launch.writers, share.tree, share.facts) != "awaiting":
                 share.state = "archived"
         except Refused:
             share.state = "gap"
@@ -324,6 +333,13 @@ class Ring:
         launch.attempt = archive.record(launch.key, now, origin=choice.spot)
         launch.decided = choice
         return choice if choice.spot is not None else None
+
+    def restore_latest(self, launch: Launch, archive: Archived | None, now: float) -> Decided:
+        """What `restore("latest")` gives a single writer: as good as a resume."""
+        found = self.resume(launch, archive, now)
+        if found is None:
+            raise Refused("NotFoundError")
+        return found
 
     def resume_recorded(self, launch: Launch, rank: int, archive: Archived | None, now: float) -> Decided | None:
         """The same for one of several writers: what the launch's record says."""

@@ -34,7 +34,9 @@ class FileMachine(Machine):
 
 @pytest.mark.timeout(0)
 def test_in_memory() -> None:
+    before = Machine.failed
     run_state_machine_as_test(Machine, settings=LONG)
+    assert Machine.failed > before, "a rule that never bites proves nothing"
 
 
 @pytest.mark.skipif(not _SOAK, reason="takes more than the minute that a developer waits; HYPOTHESIS_PROFILE=soak")

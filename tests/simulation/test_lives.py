@@ -10,8 +10,8 @@ from ckpt_archive.testing.simulation.lives import life, options_of
 from ckpt_archive.testing.simulation.search import run_life, search
 from ckpt_archive.testing.simulation.world import World
 
-SEEDS = 2_000
-CHUNK = 100
+SEEDS = 20_000
+CHUNK = 500
 
 
 @pytest.mark.parametrize("first", range(0, SEEDS, CHUNK))
@@ -31,7 +31,7 @@ def test_where_nothing_goes_wrong_nobody_is_told_of_an_error() -> None:
 
 
 def test_over_many_seeds_everything_goes_wrong() -> None:
-    tally = search(life, range(0, SEEDS, 5), options_of)
+    tally = search(life, range(0, SEEDS, 50), options_of)
     assert {fault for _, fault in tally.faults} == set(Fault)
     assert len({kind for kind, _ in tally.faults}) > 0.75 * len(CANDIDATES)
 

@@ -6,6 +6,7 @@ from ckpt_archive.disk.posix import PosixFileSystem
 from ckpt_archive.local.launches import begin_launch
 from ckpt_archive.local.ring import evict
 from ckpt_archive.local.scanning import saves_count
+from ckpt_archive.local.seal import Verdict
 from ckpt_archive.local.staging import RunStaging
 from ckpt_archive.local.tidy import clean
 from ckpt_archive.testing.staged import local_machine, prepared_run, save
@@ -69,3 +70,12 @@ def test_what_is_older_goes_only_when_the_newer_one_is_durable(tmp_path: Path) -
     fs.done.clear()
     assert evict(run, 1) == [(0, 1)]
     assert fs.done.index(("sync", run.step_folder(0, 2))) < fs.done.index(("rename", older.folder))
+
+
+def test_a_repeated_save_makes_the_name_of_the_first_one_durable(tmp_path: Path) -> None:
+    fs = Noting()
+    run = staging(fs, tmp_path)
+    save(run, 1)
+    fs.done.clear()
+    assert save(run, 1, saves=2).verdict is Verdict.DUPLICATE_SAME
+    assert {run.step_folder(0, 1), run.launch_folder(0), run.ring} <= {path for what, path in fs.done if what == "sync"}
