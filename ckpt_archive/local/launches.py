@@ -274,6 +274,10 @@ def _try_ordinal(run: RunStaging, wanted: LocalLaunch) -> LiveLaunch | None:
     # The lock first: a record whose launch seems to have ended already would be misunderstood.
     held.enter_context(run.machine.fs.lock(run.launch_file(wanted.ordinal, _LOCK), LockMode.SHARED))
     try:
+        if _was_set_aside(run, wanted.ordinal):
+            # Others have worked under it since it was found free. From now on, under the lock, nobody sets it aside.
+            held.close()
+            return None
         try:
             data = wanted.encode()
         except (ValueError, TypeError) as error:
@@ -349,9 +353,27 @@ def _numbers(names: Sequence[str] | Iterator[str]) -> Iterator[int]:
 def _read_launch(run: RunStaging, ordinal: int, *, joining: bool = False) -> LocalLaunch | None:
     found = _look(run, ordinal, joining=joining)
     if isinstance(found, str):
-        set_aside(run, run.launch_file(ordinal, _RECORD), found)
+        _set_record_aside(run, ordinal, found)
         return None
     return found
+
+
+def _set_record_aside(run: RunStaging, ordinal: int, reason: str) -> None:
+    """Not while somebody holds its lock: he may have found the ordinal free and be about to take it."""
+    path = run.launch_file(ordinal, _RECORD)
+    try:
+        held = run.machine.fs.try_lock(run.launch_file(ordinal, _LOCK), LockMode.EXCLUSIVE)
+    except OSError as error:
+        _log.warning("%s is not trusted where it is: %s", path, error)
+        return
+    if held is not None:
+        with held:
+            set_aside(run, path, reason)
+
+
+def _was_set_aside(run: RunStaging, ordinal: int) -> bool:
+    beginning = _SET_ASIDE + run.launch_file(ordinal, f"{_RECORD}.").rpartition("/")[2]
+    return any(entry.name.startswith(beginning) for entry in run.machine.fs.list(run.quarantine))
 
 
 def _look(run: RunStaging, ordinal: int, *, joining: bool = False) -> LocalLaunch | str | None:

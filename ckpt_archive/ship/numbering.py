@@ -57,8 +57,8 @@ def ring_place(connection: Connection, run: RunStaging, url: str, ordinal: int, 
     return Place(run.name, number_launch(connection, run, launch), step)
 
 
-def _known(connection: Connection, run: RunStaging, ordinal: int) -> LocalAttempt | None:
-    known = read_attempt(run, ordinal)
+def _known(connection: Connection, run: RunStaging, ordinal: int, *, strict: bool = False) -> LocalAttempt | None:
+    known = read_attempt(run, ordinal, strict=strict)
     return known if known is not None and known.archive_id == connection.archive_id else None
 
 
@@ -77,8 +77,11 @@ def _unnumbered_origin(
 
 
 def _number(connection: Connection, run: RunStaging, launch: LocalLaunch, launches: Mapping[int, LocalLaunch]) -> int:
-    """Number a launch whose origin has its number."""
-    elsewhere = read_attempt(run, launch.ordinal)
+    """Number a launch whose origin has its number.
+
+    What the record says of its origin stands for ever, so it is not made up of what the disk does not give back just now.
+    """
+    elsewhere = read_attempt(run, launch.ordinal, strict=True)
     if elsewhere is not None and elsewhere.archive_id == connection.archive_id:
         # Another process has numbered it just now.
         return elsewhere.attempt
@@ -123,7 +126,7 @@ def _origin(connection: Connection, run: RunStaging, resume: Resume, *, moved: b
     """Where a launch went on from, as this archive names it; `moved`: the launch was numbered in another archive before."""
     if resume.from_ring is not None:
         ordinal, step = resume.from_ring
-        known = _known(connection, run, ordinal)
+        known = _known(connection, run, ordinal, strict=True)
         if known is not None:
             return Place(run.name, known.attempt, step)
     return None if moved else resume.resume_from

@@ -7,12 +7,12 @@ import errno
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from ckpt_archive import errors
 from ckpt_archive.digest import crc32c, crc32c_hex
-from ckpt_archive.disk.protocol import FileSystem, WritableFile
+from ckpt_archive.disk.protocol import FileSystem, WritableFile, join
 from ckpt_archive.local.faults import may_pass
 from ckpt_archive.transfer.verify import Wanted
 
@@ -219,7 +219,7 @@ class RangeWriter:
         if self._good_in_file == len(target.good):
             target.check_sha256(self._sha256.hexdigest())
             with local_errors(self._root, target.path):
-                self._file.sync()
+                _sync(self._fs, self._root, target.path, self._file)
             self.done.add(target)
         self.close()
 
@@ -239,7 +239,7 @@ def check_existing(fs: FileSystem, root: str, target: Target, buffer_size_bytes:
                 whole.update(data)
             good.append(crc == run.crc32c)
         if all(good) and whole.hexdigest() == target.wanted.file.sha256:
-            file.sync()
+            _sync(fs, root, target.path, file)
             return good, True
     # CRCs that all fit over another SHA-256 tell nothing about where the wrong bytes are.
     return ([False] * len(good) if all(good) else good), False
@@ -259,7 +259,7 @@ def extend_sha256(fs: FileSystem, root: str, target: Target, until_run: int, buf
         if until_run < len(target.good):
             return False
         target.check_sha256(target.sha256.hexdigest())
-        file.sync()
+        _sync(fs, root, target.path, file)
     return True
 
 
@@ -267,9 +267,24 @@ def make_file(fs: FileSystem, root: str, target: Target) -> None:
     """Create the file with all its blocks reserved; an empty one is made durable at once."""
     with local_errors(root, target.path), fs.create_beneath(root, target.path) as file:
         if target.wanted.object is None:
-            file.sync()
+            _sync(fs, root, target.path, file)
         else:
             file.reserve(target.wanted.file.size_bytes)
+
+
+def _sync(fs: FileSystem, root: str, path: str, file: WritableFile) -> None:
+    """Make the file durable, or remove it.
+
+    After an fsync that failed the right bytes may be in memory alone, and the next fsync says yes: whoever goes on from here
+    would read them, find them right, and keep a file that is not on the disk.
+    """
+    try:
+        file.sync()
+    except OSError:
+        # If the disk does not do that either, the error to tell is still the first one.
+        with suppress(OSError):
+            fs.remove(join(root, path))
+        raise
 
 
 def read_range(file: WritableFile, offset: int, length: int, buffer_size_bytes: int) -> Iterator[memoryview]:

@@ -124,6 +124,7 @@ class Machine(RuleBasedStateMachine):
         finally:
             for trainer in self.trainers:
                 trainer.run.finish()
+            self.site.close()
             shutil.rmtree(self.folder)
 
     # What is known, and what is asked

@@ -3,13 +3,16 @@
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from ckpt_archive.commit.archive_record import create_archive
+from ckpt_archive.devserver import REGION, DevServer
 from ckpt_archive.disk.posix import PosixFileSystem
 from ckpt_archive.store.file import FileStore
 from ckpt_archive.store.memory import MemoryStore
 from ckpt_archive.store.protocol import ObjectInfo, Store, StoreLimits
+from ckpt_archive.store.s3 import S3Store
+from ckpt_archive.store.s3_connection import Connection
 from ckpt_archive.testing.checkpoints import NOON
 from ckpt_archive.testing.counting import CountingStore
 from ckpt_archive.testing.hooked import HookedStore, Request
@@ -35,6 +38,9 @@ class Premises(Site):
         """An empty store."""
         return MemoryStore(url, limits=StoreLimits(min_part_size_bytes=1), clock=self.clock)
 
+    def close(self) -> None:
+        """Let go of the store."""
+
 
 class FilePremises(Premises):
     """Archives in a folder."""
@@ -44,6 +50,27 @@ class FilePremises(Premises):
         store = FileStore(PosixFileSystem(), str(self.folder / "archive"), clock=self.clock, nonce=self.nonce)
         store.prepare()
         return Stamped(store, self.clock.now)
+
+
+class ServerPremises(Premises):
+    """Archives on a real server, each under a prefix of its own.
+
+    Attributes:
+        server: It; whoever runs the machine starts it.
+    """
+
+    server: ClassVar[DevServer]
+
+    def make_store(self, url: str) -> Store:
+        """See `Premises.make_store`."""
+        server = self.server
+        connection = Connection(server.endpoint_url, server.access_key, server.secret_key, REGION)
+        self._store = S3Store(server.bucket, self.folder.name, connection=connection)
+        return Stamped(self._store, self.clock.now)
+
+    def close(self) -> None:
+        """See `Premises.close`."""
+        self._store.close()
 
 
 class Stamped:
@@ -68,6 +95,11 @@ class Stamped:
         self._times[key] = self._now()
         return self._stamped(made)
 
+    def complete_upload(self, key: str, upload_id: str, parts: Any) -> None:
+        """See `Store.complete_upload`."""
+        self._inner.complete_upload(key, upload_id, parts)
+        self._times[key] = self._now()
+
     def read(self, key: str, *, limit_bytes: int) -> Any:
         """See `Store.read`."""
         found = self._inner.read(key, limit_bytes=limit_bytes)
@@ -80,7 +112,7 @@ class Stamped:
     def list(self, prefix: str, **how: Any) -> Any:
         """See `Store.list`."""
         page = self._inner.list(prefix, **how)
-        return replace(page, objects=tuple(self._stamped(info) for info in page.objects))
+        return replace(page, objects=tuple(self._stamped(info) for info in page.objects), store_time=self._now())
 
     def _stamped(self, info: ObjectInfo) -> ObjectInfo:
         return info if info.modified is None else replace(info, modified=self._times.get(info.key, info.modified))

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,15 +11,17 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from ckpt_archive.commit.latest import Standing
+from ckpt_archive.devserver import DevServer
 from ckpt_archive.local.ring import evict
 from ckpt_archive.restore.choice import choose
 from tests.model.machine import Machine
-from tests.model.premises import FilePremises
+from tests.model.premises import FilePremises, ServerPremises
 
 _SOAK = settings().max_examples >= 5_000
 _COMMON = settings(deadline=None, derandomize=not _SOAK, database=None, suppress_health_check=list(HealthCheck))
-LONG = settings(_COMMON, max_examples=5_000 if _SOAK else 100, stateful_step_count=40)
-SHORT = settings(LONG, max_examples=1_000 if _SOAK else 10)
+LONG = settings(_COMMON, max_examples=4_000 if _SOAK else 100, stateful_step_count=40)
+SHORT = settings(LONG, max_examples=800 if _SOAK else 60)
+SERVED = settings(LONG, max_examples=40 if _SOAK else 3)
 
 
 @pytest.fixture(autouse=True)
@@ -32,6 +35,10 @@ class FileMachine(Machine):
     premises = FilePremises
 
 
+class ServerMachine(Machine):
+    premises = ServerPremises
+
+
 @pytest.mark.timeout(0)
 def test_in_memory() -> None:
     before = Machine.failed
@@ -39,10 +46,16 @@ def test_in_memory() -> None:
     assert Machine.failed > before, "a rule that never bites proves nothing"
 
 
-@pytest.mark.skipif(not _SOAK, reason="takes more than the minute that a developer waits; HYPOTHESIS_PROFILE=soak")
 @pytest.mark.timeout(0)
 def test_in_a_folder() -> None:
     run_state_machine_as_test(FileMachine, settings=SHORT)
+
+
+@pytest.mark.timeout(0)
+def test_on_a_real_server(tmp_path: Path) -> None:
+    with DevServer(str(tmp_path)) as server:
+        ServerPremises.server = server
+        run_state_machine_as_test(ServerMachine, settings=SERVED)
 
 
 def _unbranched(points: Any, standing: Standing) -> Any:

@@ -2,15 +2,19 @@
 
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
+from typing import cast
 
 import pytest
 
 from ckpt_archive.agent.daemon import Daemon
 from ckpt_archive.commit.launch import LaunchRequest, Resumption, open_launch
 from ckpt_archive.commit.launch_record import Launch
+from ckpt_archive.digest import sha256_hex
+from ckpt_archive.disk.protocol import FileSystem
 from ckpt_archive.errors import CapacityError, CkptArchiveError, IntegrityError, NotFoundError, UnavailableError
-from ckpt_archive.local.launches import begin_launch, find_launch, has_ended, load_launches
+from ckpt_archive.local.launches import LiveLaunch, begin_launch, find_launch, has_ended, load_launches
 from ckpt_archive.local.ring import scan
 from ckpt_archive.local.staging import RunStaging, Staging
 from ckpt_archive.patience import Patience
@@ -19,7 +23,7 @@ from ckpt_archive.run import Run
 from ckpt_archive.testing.simulation.faults import Crash, Fault, Options
 from ckpt_archive.testing.simulation.node import Node
 from ckpt_archive.testing.simulation.search import every_crash_point
-from ckpt_archive.testing.simulation.shelf import STAGING
+from ckpt_archive.testing.simulation.shelf import STAGING, loose
 from ckpt_archive.testing.simulation.stage import Stage
 from ckpt_archive.testing.simulation.team import Meeting
 from ckpt_archive.testing.simulation.world import World
@@ -196,6 +200,47 @@ def test_the_ordinal_of_a_launch_whose_record_was_set_aside_is_not_given_again()
         assert zombie is not None
 
     play(act)
+
+
+class Interrupted:
+    """A disk before whose n-th call something else happens."""
+
+    def __init__(self, inner: FileSystem, calls: int, act: Callable[[], None]) -> None:
+        self._inner = inner
+        self._calls = calls
+        self._act = act
+
+    def __getattr__(self, name: str) -> object:
+        self._calls -= 1
+        if self._calls == 0:
+            self._act()
+        return getattr(self._inner, name)
+
+
+@pytest.mark.parametrize("lives", [True, False], ids=["the other one lives", "the other one has ended"])
+def test_an_ordinal_is_not_taken_under_which_another_launch_has_worked_since_it_was_found_free(lives: bool) -> None:
+    """Its record, by which one would see that, rotted at once and was set aside; all else there would be of two launches."""
+
+    def act(_: Site, node: Node, calls: int) -> None:
+        others: list[LiveLaunch] = []
+
+        def another() -> None:
+            run = staging_of(node)
+            other = begin_launch(run, launch_key="other", archive_url="", writers=2)
+            others.append(other)
+            if not lives:
+                other.release()
+            node.disk.find(run.launch_file(other.ordinal, ".json")).flip(7)
+            load_launches(run)
+
+        staging_of(node).prepare()
+        fs = cast("FileSystem", Interrupted(node.disk, calls, another))
+        run = Staging(replace(node.machine(), fs=fs), STAGING).run("r")
+        mine = begin_launch(run, launch_key="mine", archive_url="", writers=2)
+        assert [other.ordinal for other in others] != [mine.ordinal]
+
+    for calls in range(1, 20):
+        play(partial(act, calls=calls))
 
 
 def test_a_launch_that_spoke_before_it_resumed_does_not_get_a_second_number() -> None:
@@ -402,6 +447,67 @@ def test_nobody_is_told_that_all_is_archived_because_the_disk_does_not_show_what
         play(partial(drains, skip=skip))
 
 
+# --- restores --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("skip", range(4))
+def test_a_restore_does_not_keep_a_file_whose_fsync_has_failed(skip: int) -> None:
+    """The kernel shows the right bytes, and says yes to the next fsync; on the disk they are not."""
+
+    def saves(site: Site, node: Node) -> None:
+        run = run_of(site, node)
+        with run.checkpoint(step=1) as checkpoint:
+            for name, data in (("empty", b""), ("small", b"x" * 10), ("large", b"y" * 500)):
+                with node.disk.create(f"{checkpoint.path}/{name}") as file:
+                    file.write_at(data, 0)
+        pass_of_agent(site, node)
+
+    def restores(site: Site, node: Node, killed: bool) -> None:
+        if killed:
+            # What a killed restore left is synced by the next one, which fails in that.
+            site.world.inject("disk.sync_directory", Fault.WRITE_ERROR, skip=3)
+            with pytest.raises(UnavailableError):
+                site.archive(node).restore("r", to="/home/restored")
+        site.world.inject("disk.sync", Fault.SYNC_FAILED, skip=skip)
+        with suppress(UnavailableError):
+            site.archive(node).restore("r", to="/home/restored")
+        path = str(site.archive(node).restore("r", to="/home/restored").path)
+        assert loose(node.disk.find(path)) is None
+
+    for killed in (False, True):
+        play(saves, partial(restores, killed=killed))
+
+
+@pytest.mark.parametrize("kind", ["disk.stat", "disk.open", "disk.read"])
+def test_where_a_launch_went_on_from_is_not_forgotten_because_the_disk_does_not_show_it_just_now(kind: str) -> None:
+    """What its record says stands for ever; it was resumed while the store was away, so the agent writes it."""
+
+    def first(site: Site, node: Node) -> None:
+        save(node, run_of(site, node, launch_key="first"), 1)
+        pass_of_agent(site, node)
+
+    def second(site: Site, node: Node) -> None:
+        site.store.trouble(Fault.OUTAGE, 600.0)
+        run = run_of(site, node, launch_key="second")
+        restored = run.resume()
+        assert restored is not None
+        assert restored.step == 1
+        save(node, run, 2)
+
+    for skip in range(60):
+
+        def fails(site: Site, node: Node, skip: int = skip) -> None:
+            node.clock.sleep(1_000.0)
+            site.world.inject(kind, Fault.READ_ERROR, skip=skip)
+            for _ in range(3):
+                with suppress(UnavailableError):
+                    pass_of_agent(site, node)
+                node.clock.sleep(60.0)
+
+        site = play(first, second, fails)
+        assert [launch.resume_from and launch.resume_from.step for launch in launches_of(site)] == [None, 1]
+
+
 # --- stores that do not look -----------------------------------------------------------------------------------------------
 
 
@@ -425,6 +531,56 @@ def test_a_record_that_comes_wrong_into_a_store_that_does_not_look_is_noticed(fo
 
         site.spawn("push", node, push)
         world.run()
+
+
+def pushed_as(site: Site, node: Node, folder: str) -> None:
+    node.disk.make_directory(folder)
+    with node.disk.create(f"{folder}/a") as file:
+        file.write_at(b"a" * 100, 0)
+    for _ in range(3):
+        try:
+            site.archive(node).push(folder, "r", 1)
+        except IntegrityError as error:
+            site.met("push", error)
+        else:
+            return
+
+
+def objects_are_what_their_names_say(site: Site) -> bool:
+    bucket = site.store.bucket
+    return all(sha256_hex(bucket.get(key).data) == key.rpartition("/")[2] for key in bucket.keys("data/"))
+
+
+@pytest.mark.parametrize("skip", range(6))
+def test_whoever_completes_an_object_once_more_does_not_replace_what_another_has_proved(skip: int) -> None:
+    """The store neither looks at what it is sent nor whether the object is there; the other one has already read it back."""
+    options = Options(switch_chance=0.1, checksums_enforced=False, conditional_complete=False)
+    with World(0, options, trace=True) as world:
+        site = Site(world)
+        (node,) = site.nodes
+        for folder in ("/one", "/other"):
+            site.spawn("push", node, partial(pushed_as, site, node, folder))
+        world.inject("store.upload_part", Fault.FLIP_SENT, skip=skip)
+        # One of the four parts comes late.
+        world.inject("store.upload_part", Fault.THROTTLED, skip=3)
+        world.run()
+        assert len(site.store.bucket.keys("manifests/")) == 1
+        assert objects_are_what_their_names_say(site)
+
+
+def test_a_part_that_came_wrong_is_not_believed_by_whoever_goes_on(
+) -> None:
+    """Its sender died before he compared it."""
+    options = Options(checksums_enforced=False, conditional_complete=False)
+
+    def dies(site: Site, node: Node) -> None:
+        site.world.inject("store.upload_part", Fault.FLIP_SENT)
+        site.world.inject("disk.read", Fault.READ_ERROR, skip=4, times=None)
+        with suppress(CkptArchiveError):
+            pushed_as(site, node, "/one")
+
+    site = play(dies, lambda site, node: pushed_as(site, node, "/other"), options=options)
+    assert objects_are_what_their_names_say(site)
 
 
 @pytest.mark.parametrize("skip", range(4))

@@ -228,6 +228,10 @@ class Stage(Watcher):
             return
         if any(self.shelf.records_rotted(node, run) for node in self.nodes):
             return
+        if any(slot in self.oracle.slots and self.diary.bound[slot] != held[slot].save.files for slot in slots):
+            # What was saved as this before is archived, and had left the ring when the same launch saved it again: nobody
+            # could know then, nothing else ever takes that place in the archive, and of the second content the gap tells.
+            return
         # Whoever came so late was not awaited any more; clocks say when.
         waited_seconds = (self.world.now_us - min(held[slot].at_us for slot in slots)) / MICROSECONDS
         allowed_seconds = self.agent_settings.abandon_seconds - 2 * self.world.options.clock_skew_seconds
