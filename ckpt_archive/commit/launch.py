@@ -20,7 +20,8 @@ from ckpt_archive.strictjson import Json
 
 __all__ = ["Fallback", "Launch", "LaunchRequest", "Resumption", "open_launch", "push_key", "watch_key"]
 
-# For clocks that are wrong, and for ranks that begin that much later than the one that recorded their launch.
+# A rank finds the record of its launch if it begins within that time of it. Without a bound all records would be read, and
+# what launchers call a launch is not new for ever: months later it would be taken for the same one.
 _MARGIN = timedelta(hours=2)
 # Every lost race means that another launch of the same run began just then.
 _MAX_RACES = 1_000
@@ -56,7 +57,7 @@ class LaunchRequest:
         maybe_recorded: Whether the record may exist without being the newest one: another node's, or an earlier life's.
         join: Whether a record of the same key is this launch's; if not, a new number is given in any case.
         earlier: Keys of launches that are known to have begun before it, numbered or not.
-        asked_at: Now, by the clock of `started_at`: so it is known how long ago that was, however wrong the clock is.
+        now: Reads the clock of `started_at`: so it is known how long ago that was, however wrong the clock is.
     """
 
     archive_id: str
@@ -70,7 +71,7 @@ class LaunchRequest:
     maybe_recorded: bool = True
     join: bool = True
     earlier: Collection[str] = ()
-    asked_at: datetime | None = None
+    now: Callable[[], datetime] | None = None
 
     def __post_init__(self) -> None:
         check_run_name(self.run)
@@ -89,11 +90,12 @@ class LaunchRequest:
         """No record of it is older than that by the store's clock, which says `store_time` now; None: it may be of any age.
 
         A launch is not recorded before its first rank begins. When that was is told by its clock, or by how long ago it was:
-        the earlier of the two counts, because the clock may be wrong, or may have been set meanwhile.
+        the earlier of the two counts, because the clock may be wrong, or may have been set meanwhile. It is looked at only
+        when the store has answered: whoever stood still while he asked began that much longer ago.
         """
         if self.has_stable_key:
             return None
-        age = timedelta() if self.asked_at is None else self.asked_at - self.started_at
+        age = timedelta() if self.now is None else self.now() - self.started_at
         return min(self.started_at, store_time - max(age, timedelta())) - _MARGIN
 
 

@@ -186,7 +186,7 @@ class Resumer:
                 ended=False,
                 # A single writer's key is its own: nobody can have recorded a launch that has said nothing yet.
                 maybe_recorded=self.launch.writers > 1 or not self.is_new,
-                asked_at=self.run.machine.clock.now(),
+                now=self.run.machine.clock.now,
             ),
             lambda _: Resumption(place, explicit=explicit),
         )

@@ -104,7 +104,7 @@ def _number(connection: Connection, run: RunStaging, launch: LocalLaunch, launch
             ended=has_ended(run, launch.ordinal),
             maybe_recorded=True,
             earlier=_earlier(launches, launch),
-            asked_at=run.machine.clock.now(),
+            now=run.machine.clock.now,
         ),
         choose,
     )

@@ -18,7 +18,8 @@ object, and whoever else sends it sends the same bytes.
 - Of several uploads the one with most bytes goes on. The others are aborted only when the object is confirmed.
 - An upload fits if every part it lists has the size our plan gives that number. One part alone may be the last one of a plan
   with larger parts and have the same size by chance, so parts are believed when part 1 or two full parts are among them;
-  otherwise only those whose bytes were compared, and the others are sent again into the same upload.
+  otherwise only those whose bytes were compared, and the others are sent again into the same upload. A store that does not
+  check what it is sent may hold a part with wrong bytes: there every part that is found must have been compared.
 - Complete is asked for with all parts, 1 to N. If it is answered by an error, or not at all, the object itself is asked.
 - Parts of an upload that is no longer ours may still report: those observations are ignored.
 """
@@ -84,6 +85,7 @@ class ObjectSession:
     Args:
         item: The object.
         key: Where it goes.
+        parts_checked: Whether the store refuses a part that does not match its checksum.
 
     Attributes:
         item: The object.
@@ -94,9 +96,10 @@ class ObjectSession:
         resumed: Numbers of the parts found in the store when the session first began to send.
     """
 
-    def __init__(self, item: DataObject, key: str) -> None:
+    def __init__(self, item: DataObject, key: str, *, parts_checked: bool = True) -> None:
         self.item = item
         self.key = key
+        self._parts_checked = parts_checked
         self.state = State.NEW
         self.upload_id: str | None = None
         self.was_present = False
@@ -192,7 +195,9 @@ class ObjectSession:
         return sum(part.size_bytes for part in self._weighed[upload_id].values())
 
     def doubtful(self, listed: tuple[PartInfo, ...]) -> tuple[PartInfo, ...]:
-        """The parts that are believed only if their bytes are compared; never more than two."""
+        """The parts that are believed only if their bytes are compared; never more than two where the store checks them."""
+        if not self._parts_checked:
+            return listed if self._fits(listed) else ()
         numbers = {part.number for part in listed}
         full = sum(number < self._part_count for number in numbers)
         return () if 1 in numbers or full >= 2 or not self._fits(listed) else listed

@@ -4,7 +4,6 @@ All decisions are the sessions' and are taken in the caller's thread; workers on
 upload, the next one finds its parts by listing them.
 """
 
-import hashlib
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,6 +24,7 @@ from ckpt_archive.share import DataObject, Share
 from ckpt_archive.store.body import Body
 from ckpt_archive.store.protocol import PartInfo, Store, list_all
 from ckpt_archive.transfer import messages
+from ckpt_archive.transfer.arrival import has_arrived, may_tell
 from ckpt_archive.transfer.bandwidth import Limiter, paced
 from ckpt_archive.transfer.digesting import OpenFile
 from ckpt_archive.transfer.flow import flow
@@ -33,8 +33,6 @@ from ckpt_archive.transfer.session import ObjectSession, State
 from ckpt_archive.transfer.settings import TransferSettings
 from ckpt_archive.transfer.sources import ObjectSource
 from ckpt_archive.transfer.verify import check_object
-
-_COMPARE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +84,8 @@ def upload_share(
         folder: What all the keys begin with; ends in '/'.
         open_file: Opens a file of the share, and raises if it is no longer what was digested.
         settings: How many parts are in flight.
-        checksums_enforced: Whether the store refuses bytes that do not match their checksum. If not, every object is read
-            back and compared.
+        checksums_enforced: Whether the store refuses bytes that do not match their checksum. If not, every part is compared
+            before an object is made of it, and every object is read back and compared.
         progress: Told how many more bytes are in the store, from the caller's thread.
         limiter: Bandwidth, if limited.
 
@@ -99,8 +97,11 @@ def upload_share(
     for index, item in enumerate(share.objects):
         key = key_of(item)
         if key not in pairs:
-            pairs[key] = (ObjectSession(item, key), ObjectSource(share, index, open_file))
-    upload = _Upload(store, list(pairs.values()), progress or _ignore, limiter)
+            pairs[key] = (
+                ObjectSession(item, key, parts_checked=checksums_enforced),
+                ObjectSource(share, index, open_file),
+            )
+    upload = _Upload(store, list(pairs.values()), progress or _ignore, limiter, parts_checked=checksums_enforced)
     upload.look(folder)
     upload.run(executor, settings.parts_in_flight)
     if not checksums_enforced:
@@ -133,8 +134,11 @@ class _Upload:
         pairs: list[tuple[ObjectSession, ObjectSource]],
         progress: Callable[[int], None],
         limiter: Limiter | None,
+        *,
+        parts_checked: bool,
     ) -> None:
         self._store = store
+        self._parts_checked = parts_checked
         self._pairs = pairs
         self._progress = progress
         self._limiter = limiter
@@ -247,6 +251,9 @@ class _Upload:
         with self._part(job, number) as body:
             try:
                 part = self._store.upload_part(job.session.key, upload_id, number, body)
+                # Where completing is not conditional either, a wrong part would replace what another sender has proved.
+                if not self._parts_checked and may_tell(part) and not has_arrived(part, body):
+                    part = self._store.upload_part(job.session.key, upload_id, number, body)
             except UploadGoneError:
                 return _Result(job, messages.UploadGone(upload_id))
         return _Result(job, messages.PartSent(upload_id, part), part.size_bytes)
@@ -264,7 +271,7 @@ class _Upload:
                 yield body
         except ChecksumRefusedError as error:
             raise ChecksumRefusedError(
-                f"the store refused {where}: the bytes sent are not those that were digested",
+                f"{where} was refused: its bytes are not those that were digested",
                 hint="They changed on the local disk, in memory or on the way. Run it again; if it stays so, the "
                 "local file is damaged.",
             ) from error
@@ -309,21 +316,11 @@ class _Upload:
         return messages.PartsListed(upload_id, listed, proved)
 
     def _is_ours(self, job: _Job, part: PartInfo) -> bool:
-        """Whether a part in the store has our bytes, by what the store tells of them.
-
-        The ETag of a part is the MD5 of its bytes (Amazon S3 API Reference, "Object"), but under SSE-C and SSE-KMS: there it
-        equals nothing of ours, and the part is sent again.
-        """
-        if part.crc32c is not None:
+        """Whether a part in the store has our bytes, by what the store tells of them."""
+        if part.crc32c is not None and self._parts_checked:
             return part.crc32c == job.session.item.part_crc32c[part.number - 1]
-        digest = hashlib.md5(usedforsecurity=False)
-        buffer = memoryview(bytearray(_COMPARE_BYTES))
-        position = 0
         with self._body(job, part.number) as body:
-            while read := body.read_into(buffer, position):
-                digest.update(buffer[:read])
-                position += read
-        return digest.hexdigest() == part.etag
+            return has_arrived(part, body)
 
     def _head(self, key: str) -> Observation:
         try:

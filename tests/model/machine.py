@@ -1,118 +1,28 @@
 """Trainers, agents and people do as they please with the real code; the reference model says what must come of it."""
 
 import shutil
-import tempfile
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from hypothesis import strategies as st
 from hypothesis import target
 from hypothesis.errors import InvalidArgument
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
+from hypothesis.stateful import invariant, rule
 
-from ckpt_archive.errors import CkptArchiveError, NotFoundError, UnavailableError
-from ckpt_archive.local.launches import load_launches
-from ckpt_archive.promotion import Every
-from ckpt_archive.restore.result import Restored
-from ckpt_archive.run import Run
+from ckpt_archive.errors import NotFoundError, UnavailableError
 from ckpt_archive.ship.push import PushReport
 from ckpt_archive.testing.archives import read_tree, write_tree
 from ckpt_archive.testing.hooked import Request
-from ckpt_archive.testing.site import write
-from tests.model.premises import Premises
-from tests.model.reference import (
-    Archived,
-    Decided,
-    Facts,
-    Launch,
-    Promotes,
-    Refused,
-    Ring,
-    Spot,
-    Tree,
-    is_a_tree,
-    together,
-)
-
-NODES = ("a", "b")
-SOLO, DUO, PUSHED = "solo", "duo", "pushed"
-
-NAMES = st.sampled_from(["model.bin", "optim.bin", "layers/0/w", "layers/1/w", "ü/Ω.safetensors", "b.json"])
-BAD_NAMES = st.sampled_from(
-    ["a\x07b", "re\u0301sume\u0301", "zero\u200bwidth", "MODEL.bin", "Layers/2", "back\\slash", "/".join("d" * 33)]
-)
-CONTENT = st.builds(
-    lambda letter, size: letter * size, st.sampled_from([b"x", b"y"]), st.sampled_from([0, 1, 300, 2001])
-)
-FILES = st.dictionaries(NAMES, CONTENT, min_size=1, max_size=3)
-ANY_FILES = st.one_of(FILES, FILES, FILES, st.dictionaries(st.one_of(NAMES, BAD_NAMES), CONTENT, max_size=4))
-METRICS = st.dictionaries(
-    st.sampled_from(["loss", "λ"]), st.sampled_from([0, 1.5, float("nan"), float("-inf"), 10**30]), max_size=2
-)
-RULES = st.sampled_from([(1, None), (2, None), (2, 1), (3, 1)])
-NUMBER = st.integers(0, 100)
+from tests.model.local import Ring
+from tests.model.reference import Refused, Spot, Tree, is_a_tree
+from tests.model.training import Training
+from tests.model.world import ANY_FILES, DUO, METRICS, NODES, NUMBER, PUSHED, SOLO, Killed, facts, written
 
 
-def written(metrics: Mapping[str, Any]) -> str:
-    """Metrics as text, in which NaN is NaN."""
-    return repr(sorted((name, str(value)) for name, value in metrics.items()))
-
-
-def facts(metrics: Mapping[str, Any], key: str = "") -> Facts:
-    """What a writer says of its share."""
-    return {**({"key": key} if key else {}), "metrics": written(metrics)}
-
-
-class Killed(BaseException):
-    """The process is dead."""
-
-
-@dataclass(eq=False)
-class Trainer:
-    """A training process."""
-
-    node: str
-    name: str
-    key: str
-    rank: int
-    keep: int
-    rule: tuple[int, int | None]
-    run: Run
-    launch: Launch | None = None
-    restored: Decided | None = None
-    newest: int = 0
-    alive: bool = True
-
-    @property
-    def writers(self) -> int:
-        return 1 if self.name == SOLO else 2
-
-
-class Machine(RuleBasedStateMachine):
+class Machine(Training):
     """Everything on a store in memory; subclasses choose another one."""
-
-    premises: type[Premises] = Premises
-    failed = 0
-    """Requests that failed because a rule said so, of all examples."""
-    solos = Bundle("solos")
-    duos = Bundle("duos")
-
-    def __init__(self) -> None:
-        super().__init__()
-        shm = Path("/dev/shm")  # a sync costs nothing there
-        self.folder = Path(tempfile.mkdtemp(prefix="model-", dir=shm if shm.is_dir() else None))
-        self.site = self.premises(self.folder)
-        self.nodes = {name: self.site.node(name) for name in NODES}
-        self.agents = {name: self.nodes[name].agent() for name in NODES}
-        self.archive = self.site.node("office").archive()
-        self.archives = {SOLO: Archived(), DUO: Archived(), PUSHED: Archived()}
-        self.rings = {(name, run): Ring() for name in NODES for run in (SOLO, DUO)}
-        self.trainers: list[Trainer] = []
-        self.numbers = 0
 
     def teardown(self) -> None:
         """The end: everything that was promised is there."""
@@ -126,260 +36,6 @@ class Machine(RuleBasedStateMachine):
                 trainer.run.finish()
             self.site.close()
             shutil.rmtree(self.folder)
-
-    # What is known, and what is asked
-
-    @property
-    def now(self) -> float:
-        return self.site.clock.monotonic()
-
-    def of(self, run: str) -> Archived | None:
-        """The archive's side of a run, while it answers."""
-        return None if self.site.down else self.archives[run]
-
-    def ring(self, trainer: Trainer) -> Ring:
-        return self.rings[trainer.node, trainer.name]
-
-    def expect(self, does: Callable[[], Any], should: Callable[[], Any]) -> tuple[Any, Any] | None:
-        """Do something, and what the model says of it; None if both refuse, alike."""
-        self.site.clock.sleep(1)
-        wanted, error = None, ""
-        try:
-            wanted = should()
-        except Refused as refused:
-            error = str(refused)
-        try:
-            got = does()
-        except CkptArchiveError as raised:
-            refusal = raised
-        else:
-            assert not error, f"{got!r} instead of {error}"
-            return got, wanted
-        assert type(refusal).__name__ == error, f"{refusal!r} instead of {error or wanted!r}"
-        return None
-
-    def check_restored(self, node: str, run: str, restored: Restored | None, found: Decided | None) -> None:
-        """The step and bytes that were restored are those that the model knows there."""
-        if found is None or restored is None:
-            assert (found, restored) == (None, None)
-            return
-        shares = [] if found.point is None else self.rings[node, run].of(found.point)
-        if found.point is not None and shares:
-            expected: tuple[int, Tree] = found.point[1], together(share.tree for share in shares)
-        else:
-            assert found.spot is not None
-            expected = found.spot[1], self.archives[run].manifests[found.spot]
-        assert restored.step == expected[0]
-        assert read_tree(restored.path) == expected[1]
-
-    def new_number(self) -> int:
-        self.numbers += 1
-        return self.numbers
-
-    # Trainers
-
-    @rule(target=solos, node=st.sampled_from(NODES), keep=st.integers(1, 3), every=RULES)
-    def start_solo(self, node: str, keep: int, every: tuple[int, int | None]) -> Trainer:
-        return self.start(node, SOLO, f"key-{self.new_number()}", 0, keep, every)
-
-    @initialize(target=solos, keep=st.integers(1, 3), every=RULES)
-    def two_begin(self, keep: int, every: tuple[int, int | None]) -> Any:
-        return multiple(*(self.start_solo(node, keep, every) for node in NODES))
-
-    @initialize(target=duos)
-    def a_pair_begins(self) -> Any:
-        return self.start_duo((2, 1))
-
-    @rule(target=solos, node=st.sampled_from(NODES))
-    def start_solo_again(self, node: str) -> Any:
-        """With the key of the newest launch, if that has ended."""
-        launches = self.rings[node, SOLO].launches
-        if not launches or launches[-1].living:
-            return multiple()
-        for before in self.trainers:
-            if before.node == node and before.key == launches[-1].key:
-                return self.start(node, SOLO, before.key, 0, before.keep, before.rule)
-        return multiple()
-
-    @rule(target=duos, rule=st.sampled_from([(1, None), (2, 1)]))
-    def start_duo(self, rule: tuple[int, int | None]) -> Any:
-        for trainer in self.trainers:
-            if trainer.name == DUO:
-                self.end(trainer)
-        key = f"key-{self.new_number()}"
-        return multiple(*(self.start(node, DUO, key, rank, 2, rule) for rank, node in enumerate(NODES)))
-
-    def start(self, node: str, name: str, key: str, rank: int, keep: int, every: tuple[int, int | None]) -> Trainer:
-        writers = 1 if name == SOLO else 2
-        run = self.nodes[node].run(
-            name,
-            launch_key=key,
-            rank=rank,
-            writers=writers,
-            keep_local=keep,
-            promote=Every(*every),
-            labels={"key": key},
-        )
-        trainer = Trainer(node, name, key, rank, keep, every, run)
-        self.trainers.append(trainer)
-        return trainer
-
-    @rule(trainer=consumes(solos))
-    def end_solo(self, trainer: Trainer) -> None:
-        self.end(trainer)
-
-    @rule(trainer=st.one_of(solos, duos), works=st.booleans(), last=st.booleans())
-    def flush(self, trainer: Trainer, works: bool, last: bool) -> None:
-        """Wait for a moment, at the end perhaps, in which the agent works or does not."""
-        if not trainer.alive:
-            return
-        self.site.clock.sleep(60)
-        ring = self.ring(trainer)
-        waits = any(share.pinned for share in ring.shares)
-
-        def work() -> None:
-            self.site.clock.meanwhile = lambda: None  # one pass; and the agent itself may sleep
-            self.agents[trainer.node].step()
-
-        if works:
-            self.site.clock.meanwhile = work
-        try:
-            done = (trainer.run.finish if last else trainer.run.flush)(timeout_seconds=0.15)
-        finally:
-            self.site.clock.meanwhile = lambda: None
-        if works and waits:
-            self.worked(trainer.node)
-        left = [share for share in ring.shares if share.pinned]
-        assert done == (not left), f"flush says {done}, and {left} are left"
-        if last:
-            self.end(trainer)
-
-    def end(self, trainer: Trainer) -> None:
-        trainer.run.finish()
-        if trainer.alive and trainer.launch is not None:
-            trainer.launch.living -= 1
-        trainer.alive = False
-
-    def begun(self, trainer: Trainer) -> Launch:
-        """The model's launch of a trainer, begun if need be."""
-        if trainer.launch is None:
-            trainer.launch = self.ring(trainer).begin(trainer.key, trainer.writers, trainer.keep, self.now)
-        return trainer.launch
-
-    @rule(trainer=solos, ahead=st.sampled_from([1, 1, 1, 2, 0]), files=ANY_FILES, metrics=METRICS)
-    def save_solo(self, trainer: Trainer, ahead: int, files: Tree, metrics: Mapping[str, Any]) -> None:
-        self.save(trainer, trainer.newest + ahead, files, metrics)
-
-    @rule(
-        trainer=duos, ahead=st.sampled_from([1, 1, 1, 0]), content=CONTENT, shared=st.sampled_from([b"1", b"1", b"2"])
-    )
-    def save_duo(self, trainer: Trainer, ahead: int, content: bytes, shared: bytes) -> None:
-        self.save(trainer, trainer.newest + ahead, {f"rank-{trainer.rank}": content, "config.json": shared}, {})
-
-    def save(self, trainer: Trainer, step: int, files: Tree, metrics: Mapping[str, Any]) -> None:
-        if not trainer.alive:
-            return
-        checkpoint = trainer.run.checkpoint(step, metrics=metrics)
-        with checkpoint:
-            write(checkpoint, files)
-        ring, launch = self.ring(trainer), self.begun(trainer)
-        if trainer.restored is not None:
-            if launch.decided is None and not any(share.launch == launch.ordinal for share in ring.shares):
-                launch.decided = trainer.restored
-            trainer.restored = None
-        if not is_a_tree(files) or not (files or trainer.writers > 1):
-            expected = False, False
-            ring.missed[launch.ordinal, step, trainer.rank] = None
-        else:
-            expected = ring.seal(launch, step, trainer.rank, files, Promotes(*trainer.rule), facts(metrics, launch.key))
-            trainer.newest = step
-        assert (checkpoint.staged, checkpoint.duplicate) == expected
-
-    @rule(trainer=solos)
-    def resume_solo(self, trainer: Trainer) -> None:
-        if trainer.alive:
-            ring, launch = self.ring(trainer), self.begun(trainer)
-            self.restore_as(trainer, trainer.run.resume, lambda: ring.resume(launch, self.of(SOLO), self.now))
-
-    @rule(trainer=solos)
-    def restore_latest(self, trainer: Trainer) -> None:
-        if trainer.alive:
-            ring, launch = self.ring(trainer), self.begun(trainer)
-            self.restore_as(trainer, trainer.run.restore, lambda: ring.restore_latest(launch, self.of(SOLO), self.now))
-
-    @rule(trainer=duos)
-    def resume_duo(self, trainer: Trainer) -> None:
-        if trainer.alive:
-            ring, launch = self.ring(trainer), self.begun(trainer)
-            self.restore_as(
-                trainer,
-                trainer.run.resume,
-                lambda: ring.resume_recorded(launch, trainer.rank, self.of(DUO), self.now),
-            )
-
-    @rule(trainer=solos, step=st.integers(1, 6))
-    def restore_solo(self, trainer: Trainer, step: int) -> None:
-        if trainer.alive:
-            ring = self.ring(trainer)
-            found = self.restore_as(trainer, lambda: trainer.run.restore(step), lambda: ring.find(step, self.of(SOLO)))
-            if found is not None:
-                trainer.restored = Decided(found.point, found.spot, chosen=True)
-
-    @rule(trainer=solos, step=st.integers(1, 6))
-    def roll_back(self, trainer: Trainer, step: int) -> None:
-        if not trainer.alive:
-            return
-        ring = self.ring(trainer)
-
-        def should() -> Decided:
-            archive = self.of(SOLO)
-            if archive is None:
-                raise Refused("UnavailableError")
-            found = ring.find(step, archive)
-            if found.point is not None:
-                origin = ring.launches[found.point[0]]
-                found = Decided(found.point, (ring.number(origin, archive, self.now).number, step))
-            if trainer.launch is not None:
-                trainer.launch.living -= 1
-            launch = ring.begin(f"rollback-{self.new_number()}", 1, trainer.keep, self.now)
-            launch.attempt = archive.record(launch.key, self.now, origin=found.spot, chosen=True)
-            launch.decided = Decided(found.point, found.spot, chosen=True)
-            trainer.launch = launch
-            trainer.newest = step
-            return found
-
-        self.restore_as(trainer, lambda: trainer.run.rollback(step), should)
-        if len(load_launches(self.nodes[trainer.node].of(SOLO))) > len(ring.launches):
-            # Refused when it had begun already. It stays: its record may have landed, and answer "latest" from then on.
-            if trainer.launch is not None:
-                trainer.launch.living -= 1
-            trainer.launch = ring.begin(f"refused-{self.new_number()}", 1, trainer.keep, self.now)
-
-    @rule(target=solos, trainer=solos, steps=st.integers(1, 3), back=st.integers(1, 6))
-    def go_back_and_die_at_once(self, trainer: Trainer, steps: int, back: int) -> Any:
-        """The next launch must go on from there, and not from what was abandoned."""
-        if not trainer.alive:
-            return multiple()
-        for _ in range(steps):
-            self.save(trainer, trainer.newest + 1, {"model.bin": b"%d" % trainer.newest}, {})
-        self.roll_back(trainer, back)
-        self.end(trainer)
-        following = self.start_solo(trainer.node, trainer.keep, trainer.rule)
-        self.resume_solo(following)
-        return following
-
-    def restore_as(
-        self, trainer: Trainer, does: Callable[[], Restored | None], should: Callable[[], Decided | None]
-    ) -> Decided | None:
-        """Restore in a trainer."""
-        answers = self.expect(does, should)
-        if answers is None:
-            return None
-        found: Decided | None = answers[1]
-        self.check_restored(trainer.node, trainer.name, answers[0], found)
-        if found is not None:
-            trainer.newest = max(trainer.newest, answers[0].step)
-        return found
 
     # Agents
 
@@ -410,25 +66,6 @@ class Machine(RuleBasedStateMachine):
         self.site.before = self.site.after = lambda request: None
         self.agents[node] = self.nodes[node].agent()
         self.let_work(node)
-
-    def let_work(self, node: str) -> None:
-        """One pass, in which everything is due."""
-        self.site.clock.sleep(60)
-        self.agents[node].step()
-        self.worked(node)
-
-    def worked(self, node: str) -> None:
-        """What the model says of a pass."""
-        for name in (DUO, SOLO):
-            ring, archive = self.rings[node, name], self.of(name)
-            if archive is not None:
-                ring.ship(archive, self.now)
-            kept = ring.kept()
-            if name == DUO:
-                # When another writer has no newer one is for the real code to guess: it may keep more.
-                there = set(self.nodes[node].ring(DUO))
-                kept = [item for item in ring.shares if item in kept or (item.launch, item.step) in there]
-            ring.shares = kept
 
     @rule(node=st.sampled_from(NODES), which=NUMBER)
     def promote(self, node: str, which: int) -> None:

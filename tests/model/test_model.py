@@ -19,9 +19,9 @@ from tests.model.premises import FilePremises, ServerPremises
 
 _SOAK = settings().max_examples >= 5_000
 _COMMON = settings(deadline=None, derandomize=not _SOAK, database=None, suppress_health_check=list(HealthCheck))
-LONG = settings(_COMMON, max_examples=4_000 if _SOAK else 100, stateful_step_count=40)
-SHORT = settings(LONG, max_examples=800 if _SOAK else 60)
-SERVED = settings(LONG, max_examples=40 if _SOAK else 3)
+LONG = settings(_COMMON, max_examples=2_000 if _SOAK else 100, stateful_step_count=40)
+SHORT = settings(LONG, max_examples=400 if _SOAK else 50)
+SERVED = settings(LONG, max_examples=20 if _SOAK else 2)
 
 
 @pytest.fixture(autouse=True)

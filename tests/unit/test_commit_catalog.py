@@ -140,6 +140,19 @@ def test_a_changed_receipt_is_an_integrity_error_that_names_the_key() -> None:
         load_receipts(store, INLINE, manifest, [1])
 
 
+def test_a_receipt_that_was_exchanged_for_another_whole_one_is_an_integrity_error_also_for_one_rank() -> None:
+    store = filled()
+    manifest = load_manifest(store, PLACE).manifest
+    receipt, _ = read_receipt(store, PLACE, 1)
+    other = replace(receipt, contribution=replace(receipt.contribution, labels={"who": "somebody else"}))
+    key = layout.receipt("run", 2, 100, 1)
+    store.delete(key)
+    store.create(key, Body.of(other.encode()))
+    assert read_receipt(store, PLACE, 1)[0] == other
+    with pytest.raises(IntegrityError, match=key):
+        load_receipts(store, INLINE, manifest, [1])
+
+
 def test_a_missing_receipt_is_an_integrity_error_that_names_the_key() -> None:
     store = filled()
     manifest = load_manifest(store, PLACE).manifest

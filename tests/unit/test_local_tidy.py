@@ -144,6 +144,16 @@ def test_a_record_whose_writer_died_before_it_had_its_name_goes_when_its_launch_
     assert Path(foreign).exists()
 
 
+def test_what_is_promoted_is_not_removed_although_a_newer_save_of_its_step_stands(run: RunStaging) -> None:
+    """Such a save is refused, unless the disk gave the first one back wrong just then."""
+    first = save(run, 5, {"a": b"1"}).share
+    with run.reading():
+        save(run, 5, {"a": b"2"})
+    overwrite(run, join(first.folder, PROMOTE), encode_promotion(RULE))
+    assert clean(run).replaced == 0
+    assert Path(first.folder).exists()
+
+
 def test_the_trash_is_emptied_by_one_at_a_time(run: RunStaging) -> None:
     Path(run.trash, "0" * 32, "files").mkdir(parents=True)
     held = run.machine.fs.try_lock(run.trash_lock, LockMode.EXCLUSIVE)

@@ -61,6 +61,23 @@ def test_an_empty_folder_is_replaced(tmp_path: Path) -> None:
     assert not landed(tmp_path / "ck")
 
 
+def test_the_final_name_is_durable_when_it_is_told(tmp_path: Path) -> None:
+    done: list[tuple[str, str]] = []
+
+    class Noting(PosixFileSystem):
+        def rename(self, old: str, new: str) -> None:
+            super().rename(old, new)
+            done.append(("rename", new))
+
+        def sync_directory(self, path: str) -> None:
+            super().sync_directory(path)
+            done.append(("sync", path))
+
+    path = tmp_path / "step"
+    land(Noting(), str(path), FILES, TOKEN, writes())
+    assert done.index(("sync", str(tmp_path)), done.index(("rename", str(path)))) > 0
+
+
 def test_the_same_tree_is_reused_and_not_touched(tmp_path: Path) -> None:
     landed(tmp_path / "ck")
     before = (tmp_path / "ck" / "model.bin").stat()

@@ -71,6 +71,7 @@ class Process:
         result: What its function returned.
         error: What its function raised.
         paused_until_us: It stands still until then.
+        paused_seconds: How long it has stood still in all.
         fibers: Its threads that are not done.
         waiting: Fibers that wait for its end.
     """
@@ -84,6 +85,7 @@ class Process:
     result: object = None
     error: BaseException | None = None
     paused_until_us: int = 0
+    paused_seconds: float = 0.0
     fibers: list[Fiber] = field(default_factory=list)
     waiting: list[Fiber] = field(default_factory=list)
 

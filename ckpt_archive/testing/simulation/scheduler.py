@@ -87,6 +87,7 @@ class Scheduler:
 
     def pause(self, process: Process, seconds: float) -> None:
         """Let a process stand still for `seconds` and then go on as if nothing had been."""
+        process.paused_seconds += seconds
         process.paused_until_us = max(process.paused_until_us, self.now_us + round(seconds * MICROSECONDS))
         self.note(process, "pauses", f"{seconds:.3f} s")
         self.watcher.paused(process, seconds)

@@ -83,7 +83,8 @@ class Shelf:
         self._keys: dict[tuple[str, str, int], str] = {}
         self._visible: dict[Inode, Slot] = {}
         self._sources: dict[Slot, list[Inode]] = {}
-        self._departed: list[tuple[Slot, Files]] = []
+        # What went while its writer was still at it, or at saving the same once more.
+        self._departed: set[Save] = set()
         self.held: dict[Inode, Held] = {}
         self.promised: list[Held] = []
         self.lost_nodes = 0
@@ -136,7 +137,7 @@ class Shelf:
             # It may have rotted while its writer stood still.
             excused = excused or self.records_rotted(node, slot.run) or self.has_rotted(slot)
             # It may have gone by the rules before its writer, which stood still, was told.
-            assert excused or (slot, save.files) in self._departed, f"{slot} was acknowledged and is not there"
+            assert excused or save in self._departed, f"{slot} was acknowledged and is not there"
             return
         problem = not_durable(node.disk, found.path)
         assert problem is None, f"{slot} was acknowledged, and {problem}"
@@ -172,8 +173,10 @@ class Shelf:
             self._check_leaving(held)
         elif held is not None:
             assert self._is_lost(held), f"{held.save.slot} was set aside, and is whole"
-        elif visible is not None:
-            self._departed.append((visible, files_of(folder)))
+        if visible is not None:
+            files = files_of(folder)
+            saves = self._diary.saves.get(visible, ())
+            self._departed.update(save for save in saves if save.open and save.files == files)
 
     def linked(self, node: Node, path: str) -> None:
         """A record was written."""

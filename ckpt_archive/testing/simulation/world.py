@@ -20,6 +20,8 @@ from ckpt_archive.testing.simulation.scheduler import MICROSECONDS, Scheduler
 _DISK_US = 100
 _STORE_US = 10_000
 _LONGEST_PAUSE_SECONDS = 7200.0
+# Of one process, in all: a rank that begins two hours after its launch was recorded is not promised to find its number.
+_MOST_PAUSED_SECONDS = 6600.0
 
 
 class Step(NamedTuple):
@@ -222,7 +224,8 @@ class World(Scheduler):
                 self.kill(process)
             elif roll < self._pause_below:
                 # As many short pauses as long ones, on a logarithmic scale.
-                self.pause(process, _LONGEST_PAUSE_SECONDS ** self._random())
+                left = _MOST_PAUSED_SECONDS - process.paused_seconds
+                self.pause(process, min(_LONGEST_PAUSE_SECONDS ** self._random(), left))
             else:
                 self.lose_power(process.node)
         elif self._runnable or self._timers:
