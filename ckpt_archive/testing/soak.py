@@ -7,6 +7,7 @@ at any moment: with ``--state FOLDER`` the same command goes on where it was, as
 import logging
 import multiprocessing
 import os
+import signal
 import sys
 import time
 from collections import Counter
@@ -136,7 +137,8 @@ def _perform_all(tasks: Iterator[Task], jobs: int) -> Iterator[Found]:
     if jobs == 1:
         yield from map(perform, tasks)
         return
-    with multiprocessing.get_context("spawn").Pool(jobs) as pool:
+    # Whoever breaks it off asks this process alone, which keeps what is done.
+    with multiprocessing.get_context("spawn").Pool(jobs, signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool:
         # A pool would take all tasks at once, and there may be no end of them.
         under_way = [pool.apply_async(perform, (task,)) for _, task in zip(range(2 * jobs), tasks, strict=False)]
         while under_way:
@@ -182,14 +184,23 @@ def main(
     campaign = Campaign.begin(state, start)
     ends_at = None if hours is None else time.perf_counter() + hours * 3600
     tasks = _until(ends_at, _tasks(campaign, None if hours is not None else seeds, crash_points))
-    for found in _perform_all(tasks, jobs):
-        for violation in found.violations:
-            if len(campaign.totals.violations) < _TOLD:
-                click.echo(f"VIOLATION  {violation.what}\n  again: python -m {_MODULE} {violation.options}")
-        task = found.task
-        campaign.did(_LIVES if task.crash is None else task.crash.name, task.seeds[-1], found.totals())
+    try:
+        for found in _perform_all(tasks, jobs):
+            _note(campaign, found)
+    except KeyboardInterrupt:
+        click.echo(
+            "broken off" if state is None else f"broken off; the same command goes on where it was (see {state})"
+        )
     click.echo(campaign.summary(jobs, possible_faults=sum(map(len, CANDIDATES.values()))), nl=False)
     sys.exit(bool(campaign.totals.violations))
+
+
+def _note(campaign: Campaign, found: Found) -> None:
+    for violation in found.violations:
+        if len(campaign.totals.violations) < _TOLD:
+            click.echo(f"VIOLATION  {violation.what}\n  again: python -m {_MODULE} {violation.options}")
+    task = found.task
+    campaign.did(_LIVES if task.crash is None else task.crash.name, task.seeds[-1], found.totals())
 
 
 def _until(ends_at: float | None, tasks: Iterator[Task]) -> Iterator[Task]:

@@ -17,6 +17,7 @@ from ckpt_archive.errors import CapacityError, CkptArchiveError, IntegrityError,
 from ckpt_archive.local.launches import LiveLaunch, begin_launch, find_launch, has_ended, load_launches
 from ckpt_archive.local.ring import scan
 from ckpt_archive.local.staging import RunStaging, Staging
+from ckpt_archive.local.trash import empty_trash
 from ckpt_archive.patience import Patience
 from ckpt_archive.promotion import Every
 from ckpt_archive.run import Run
@@ -341,6 +342,27 @@ def test_a_launch_is_not_late_because_of_one_before_it_that_died_before_it_knew_
 
     site = play(first, second, third)
     assert [launch.launch_key for launch in launches_of(site)] == ["first", "second", "third"]
+
+
+# --- the trash -------------------------------------------------------------------------------------------------------------
+
+
+def test_what_was_given_up_and_thrown_away_does_not_come_back_as_if_it_was_not() -> None:
+    """Somebody dies before the new name is durable, another one empties the trash, and a power loss takes that name back."""
+
+    def gives_up(site: Site, node: Node) -> None:
+        save(node, run_of(site, node), 1)
+        (share,) = scan(staging_of(node))
+        share.mark_gap("no room")
+        node.disk.rename(share.folder, f"{STAGING}/r/trash/{node.machine().nonce()}")
+        empty_trash(staging_of(node))
+
+    def loses_power(site: Site, node: Node) -> None:
+        node.lose_power(site.world.chance)
+        assert all(share.has_gap for share in scan(staging_of(node)))
+
+    for seed in range(200):
+        play(gives_up, loses_power, seed=seed)
 
 
 # --- resuming --------------------------------------------------------------------------------------------------------------

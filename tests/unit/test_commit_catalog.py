@@ -7,6 +7,7 @@ import pytest
 from ckpt_archive.commit import layout
 from ckpt_archive.commit.catalog import find, load_manifest, load_receipts, places, runs, wanted
 from ckpt_archive.commit.manifest import Manifest
+from ckpt_archive.commit.receipts import read_receipt
 from ckpt_archive.errors import IntegrityError, InvalidInputError, NotFoundError
 from ckpt_archive.executor import ThreadExecutor
 from ckpt_archive.place import Place

@@ -15,10 +15,11 @@ from ckpt_archive.local.launches import begin_launch, record_attempt
 from ckpt_archive.local.quarantine import quarantined
 from ckpt_archive.local.ring import scan
 from ckpt_archive.local.seal import open_draft
+from ckpt_archive.local.share_facts import PROMOTE, encode_promotion
 from ckpt_archive.local.staging import RunStaging, Staging
 from ckpt_archive.local.status import ShareState, describe
 from ckpt_archive.local.tidy import Cleaned, clean
-from ckpt_archive.testing.staged import RULE, fill, local_machine, prepared_run, save
+from ckpt_archive.testing.staged import RULE, fill, local_machine, overwrite, prepared_run, save
 
 SHA256 = "a" * 64
 

@@ -47,3 +47,13 @@ def test_a_part_alone_is_sent_again_unless_its_bytes_were_compared() -> None:
 def test_of_parts_that_are_believed_nothing_needs_to_be_compared() -> None:
     assert sent_after((part(1),)) == {2, 3, 4}
     assert sent_after((part(2), part(3))) == {1, 4}
+
+
+def test_of_a_store_that_does_not_check_no_part_is_believed_unless_its_bytes_were_compared() -> None:
+    session = ObjectSession(ITEM, "key", parts_checked=False)
+    listed = (part(1), part(2), part(3))
+    assert session.doubtful(listed) == listed
+    session.feed(m.Listed(None))
+    session.feed(m.UploadsListed(("old",)))
+    actions = session.feed(m.PartsListed("old", listed, frozenset({2})))
+    assert {action.number for action in actions if isinstance(action, m.SendPart)} == {1, 3, 4}

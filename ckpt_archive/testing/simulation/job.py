@@ -18,7 +18,7 @@ from ckpt_archive.testing.simulation.cast import Launch
 from ckpt_archive.testing.simulation.diary import COMMON, Files, Slot, common
 from ckpt_archive.testing.simulation.node import Node
 from ckpt_archive.testing.simulation.process import Main, Process
-from ckpt_archive.testing.simulation.shelf import STAGING, loose, tree_of
+from ckpt_archive.testing.simulation.shelf import STAGING, loose, name_not_durable, tree_of
 from ckpt_archive.testing.simulation.stage import Stage
 
 _OVERLAP_CHANCE = 0.15
@@ -201,7 +201,8 @@ class Job(abc.ABC):
             # A bit may rot behind whoever has just read and compared it.
             return
         if not str(restored.path).startswith(f"{STAGING}/{restored.run}/ring/"):
-            problem = loose(node.disk.find(str(restored.path)))
+            path = str(restored.path)
+            problem = loose(node.disk.find(path)) or name_not_durable(node.disk, path)
             assert problem is None, f"{restored} was returned, and {problem}"
         if restored.source == "archive":
             assert restored.attempt is not None

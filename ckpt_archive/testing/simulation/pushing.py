@@ -61,7 +61,7 @@ class Pushing(Job):
             # Whoever pushes what was changed before it was looked at pushes the changed folder.
             last = [path for path, data in files.items() if data][-1]
             stage.diary.begin(slot, {**files, last: b"late" + files[last][4:]}, process)
-            self._meddle_later(node, kept, chance.choice((0.001, 0.02, 0.1)))
+            self._meddle_later(node, slot, folder, kept, chance.choice((0.001, 0.02, 0.1)))
         for _ in range(3):
             try:
                 report = stage.archive(node, launch_key).push(folder, self.run, step, rank=rank, writers=self.writers)
@@ -83,7 +83,7 @@ class Pushing(Job):
                 break
         stage.diary.fail(save)
 
-    def _meddle_later(self, node: Node, kept: WritableFile, delay_seconds: float) -> None:
+    def _meddle_later(self, node: Node, slot: Slot, folder: str, kept: WritableFile, delay_seconds: float) -> None:
         """Write into the folder while it is being pushed."""
 
         def meddle() -> None:
@@ -91,6 +91,10 @@ class Pushing(Job):
             try:
                 kept.write_at(b"late", 0)
             except OSError as error:
+                # A part of it may have been written, and then that is what lies there to be pushed.
+                process = self.stage.process
+                assert process is not None
+                self.stage.diary.begin(slot, tree_of(node.disk.find(folder)), process)
                 self.stage.met("meddling", error)
 
         self.stage.spawn("meddler", node, meddle)

@@ -269,6 +269,12 @@ def loose(folder: Inode) -> str | None:
     return None
 
 
+def name_not_durable(disk: SimDisk, path: str) -> str | None:
+    """What is wrong if the last name of a path would not survive a power loss; or None."""
+    folder, _, name = path.rpartition("/")
+    return _unsure(disk.find(folder), name)
+
+
 def _record_not_durable(disk: SimDisk, path: str) -> str | None:
     inode = disk.root
     for name in path.strip("/").split("/"):
