@@ -515,7 +515,9 @@ def test_a_late_launch_never_answers(site: Site, node: Node) -> None:
     assert resumed(node) == (5, 0, "archive")
 
 
-def test_what_was_saved_while_the_archive_was_away_is_what_is_resumed_when_it_answers_again(site: Site, node: Node) -> None:
+def test_what_was_saved_while_the_archive_was_away_is_what_is_resumed_when_it_answers_again(
+    site: Site, node: Node
+) -> None:
     """No agent has told the archive of that launch yet."""
     launch(node, 10, promote=1)
     site.down = True

@@ -186,11 +186,15 @@ class _Life(Stage):
     def _settle(self) -> None:
         """The agents work until nothing changes any more anywhere."""
         agents = [(node, self.agent(node, quick(self.agent_settings))) for node in self.nodes]
+        left = (0, 0)
         for _ in range(_MOST_PASSES):
-            before = len(self.store.bucket.objects)
-            passes = [self.spawn("settling", node, agent.step) for node, agent in agents]
+            before = len(self.store.bucket.objects), left
+            processes = [self.spawn("settling", node, agent.step) for node, agent in agents]
             self.world.run()
-            archived = any(done.result.archived for done in passes if isinstance(done.result, Pass))
-            if not archived and len(self.store.bucket.objects) == before:
+            passes = [process.result for process in processes if isinstance(process.result, Pass)]
+            # What a pass has given up the next one tells the archive.
+            left = sum(len(done.pending) for done in passes), sum(done.untold for done in passes)
+            archived = any(done.archived for done in passes)
+            if not archived and (len(self.store.bucket.objects), left) == before:
                 return
             self.world.sleep(3.0)

@@ -98,20 +98,26 @@ class Shelf:
             data = node.disk.peek(_staging(node, run).launch_file(launch, ".json"))
             try:
                 known = str(json.loads(data or b"")["launch_key"])
-            except ValueError:
+            except (ValueError, KeyError):
                 return None
             self._keys[node.name, run, launch] = known
         return known
 
-    def launch_of(self, node: Node, run: str, launch_key: str) -> int | None:
-        """The local launch of a key; None if its record is damaged."""
+    def launches_of(self, node: Node, run: str, launch_key: str) -> list[int]:
+        """The local launches of a key, newest first; none if the record of one is damaged.
+
+        There are two where a rank could not read the record of the first just then, and all who had begun it were dead.
+        """
         folder = node.disk.find(_staging(node, run).launches)
+        found = []
         for name in sorted(folder.entries, reverse=True):
             stem, _, suffix = name.partition(".")
             if suffix == "json" and stem.isdigit() and self.key_of(node, run, int(stem)) == launch_key:
-                return None if folder.entries[name].rotted else int(stem)
-        assert self.records_rotted(node, run), f"{node.name} has no launch {launch_key}"
-        return None
+                if folder.entries[name].rotted:
+                    return []
+                found.append(int(stem))
+        assert found or self.records_rotted(node, run), f"{node.name} has no launch {launch_key}"
+        return found
 
     def records_rotted(self, node: Node, run: str) -> bool:
         """Whether a record of a launch of a run has rotted: they alone tell what is to be archived as what."""
@@ -123,15 +129,10 @@ class Shelf:
     def acknowledged(self, save: Save, node: Node, at_us: int = 0) -> None:
         """A writer was told that its save is staged."""
         slot = save.slot
-        launch = self.launch_of(node, slot.run, slot.launch_key)
-        if launch is None:
+        launches = self.launches_of(node, slot.run, slot.launch_key)
+        if not launches:
             return
-        parent = _staging(node, slot.run).step_folder(launch, slot.step)
-        found = None
-        for name, folder in _generations(node.disk, parent, slot.rank):
-            if files_of(folder) == save.files:
-                found = Held(save, node, launch, f"{parent}/{name}", folder, _content(folder, "seal.json"), at_us)
-                break
+        found = next(iter(self._shares_like(save, node, launches, at_us)), None)
         if found is None:
             excused = slot in self._diary.spoilt or len(self._diary.saves[slot]) > 1
             # It may have rotted while its writer stood still.
@@ -143,7 +144,7 @@ class Shelf:
         assert problem is None, f"{slot} was acknowledged, and {problem}"
         if found.folder.entries["seal.json"].rotted:
             return
-        problem = _record_not_durable(node.disk, _staging(node, slot.run).launch_file(launch, ".json"))
+        problem = _record_not_durable(node.disk, _staging(node, slot.run).launch_file(found.launch, ".json"))
         assert problem is None, f"{slot} was acknowledged, and of the record of its launch {problem}"
         for folder, held in list(self.held.items()):
             if held.save.slot == slot and held.node is node:
@@ -153,6 +154,13 @@ class Shelf:
         self.held[found.folder] = found
         if found.promoted:
             self.promised.append(found)
+
+    def _shares_like(self, save: Save, node: Node, launches: list[int], at_us: int) -> Iterator[Held]:
+        for launch in launches:
+            parent = _staging(node, save.slot.run).step_folder(launch, save.slot.step)
+            for name, folder in _generations(node.disk, parent, save.slot.rank):
+                if files_of(folder) == save.files:
+                    yield Held(save, node, launch, f"{parent}/{name}", folder, _content(folder, "seal.json"), at_us)
 
     def renamed(self, node: Node, new: str) -> None:
         """Something has got a new name."""
