@@ -230,7 +230,7 @@ class Draft:
             share = self._rename_in(seal)
         if share is None:
             return None
-        self._drop(first)
+        self._drop(first, share)
         return SealOutcome(Verdict.REPLACED, share)
 
     def _rename_in(self, seal: Seal) -> SealedShare | None:
@@ -263,14 +263,25 @@ class Draft:
             if not durable.exists(fs, join(target, RECEIPT)):
                 fs.rename(target, join(self._run.trash, self._run.machine.nonce()))
 
-    def _drop(self, first: SealedShare) -> None:
-        """Throw the replaced one away, unless somebody reads from the ring just now: then `clean` does it later."""
+    def _drop(self, first: SealedShare, share: SealedShare) -> None:
+        """Throw the replaced one away, unless somebody reads from the ring just now: then `clean` does it later.
+
+        Raises:
+            IntegrityError: If what should replace it was damaged in the meantime: then the first one stays.
+        """
         run = self._run
         held: AbstractContextManager[None] | None = None
         with suppress(OSError):
             held = run.machine.fs.try_lock(run.ring_lock, LockMode.EXCLUSIVE)
         if held is not None:
             with suppress(OSError), held:
+                # Under this lock what is damaged is set aside, so only now it is known which of them stands.
+                now = scanning.current(run, share.launch, share.step, share.rank)
+                if now is None or now.generation < share.generation:
+                    raise IntegrityError(
+                        f"{share} was damaged while it was being sealed; the earlier save of this step stays",
+                        hint="The disk loses what is written to it: see the kernel's log.",
+                    )
                 throw_away(run, first.folder)
 
     def _has_content_of(self, first: SealedShare, seal: Seal) -> bool:

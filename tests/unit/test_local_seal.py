@@ -2,13 +2,14 @@
 
 import errno
 import os
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
 from ckpt_archive.disk.posix import PosixFileSystem
 from ckpt_archive.disk.protocol import LockMode
-from ckpt_archive.errors import CapacityError, InvalidInputError, UnavailableError
+from ckpt_archive.errors import CapacityError, IntegrityError, InvalidInputError, UnavailableError
 from ckpt_archive.local.ring import scan
 from ckpt_archive.local.seal import Draft, Verdict, open_draft
 from ckpt_archive.local.staging import RunStaging, Staging
@@ -376,3 +377,25 @@ def test_a_step_folder_that_is_removed_at_the_last_moment_is_made_again(tmp_path
     assert save(run, 3).verdict is Verdict.STAGED
     assert removed
     assert [share.step for share in scan(run)] == [3]
+
+
+@pytest.mark.parametrize("set_aside", [False, True], ids=["torn", "already set aside"])
+def test_what_was_damaged_while_it_was_being_sealed_replaces_nothing(tmp_path: Path, set_aside: bool) -> None:
+    """The disk loses the end of the newer one just then; whoever scans sets it aside before the older one goes."""
+
+    class Losing(PosixFileSystem):
+        def try_lock(self, path: str, mode: LockMode) -> AbstractContextManager[None] | None:
+            for newer in tmp_path.rglob("rank-000000.1/files/model.bin") if path.endswith("ring.lock") else ():
+                os.truncate(newer, 1)
+                if set_aside:
+                    newer.parent.parent.rename(tmp_path / "aside")
+            return super().try_lock(path, mode)
+
+    run = prepared_run(local_machine(Losing()), str(tmp_path / "ssd"))
+    first = save(run, 5, {"model.bin": b"first"}).share
+    with pytest.raises(
+        IntegrityError, match="was damaged while it was being sealed; the earlier save of this step stays"
+    ):
+        save(run, 5, {"model.bin": b"other"}, saves=6)
+    assert scan(run) == [first]
+    assert content(first) == {"model.bin": b"first"}
