@@ -173,7 +173,9 @@ class Team(Job):
         files: Files | None = None
         if restored is not None:
             self.check_returned(node, restored)
-            files = self.files_at(node, restored)
+            # What rots once it has been proved is nobody's fault.
+            rotted = any(inode.rotted for _, inode in node.disk.tree(str(restored.path)))
+            files = None if rotted else self.files_at(node, restored)
             key = (
                 self.stage.oracle.launches.get((self.run, restored.attempt), {}).get("launch_key")
                 if restored.source == "archive" and restored.attempt is not None
