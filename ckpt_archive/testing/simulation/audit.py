@@ -198,8 +198,7 @@ class Audit:
         for finding in findings:
             if finding.what in ("gaps", "forgotten uploads"):
                 continue
-            if any(key in finding.detail for key in self._stage.store.bucket.rotted):
-                # A record that rotted is named by its key.
+            if finding.what == "unreadable decision" and self._decisions_rotted(*_attempt_of(finding.detail)):
                 continue
             about = [at for at in wanted if finding.detail.startswith(f"{Place(*at)}:")]
             assert about, f"doctor names what is not missing: {finding}"
@@ -241,3 +240,9 @@ class Audit:
 
     def _manifests(self) -> set[At]:
         return {*self._oracle.archived, *self._oracle.unreadable}
+
+
+def _attempt_of(detail: str) -> tuple[str, int]:
+    """(run, attempt) with which a finding about decisions begins: ``run-0 (attempt 3): …``."""
+    run, _, rest = detail.partition(" (attempt ")
+    return run, int(rest.partition(")")[0])
