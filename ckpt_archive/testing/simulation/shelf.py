@@ -256,13 +256,8 @@ class Shelf:
 
 def not_durable(disk: SimDisk, path: str) -> str | None:
     """What of a share would not survive a power loss: a name on the way to it, its seal or one of its files; or None."""
-    inode = disk.root
-    for name in path.strip("/").split("/"):
-        problem = _unsure(inode, name)
-        if problem:
-            return problem
-        inode = inode.entries[name]
-    return _not_synced(inode)
+    problem = _way_not_durable(disk, path)
+    return problem or _not_synced(disk.find(path))
 
 
 def loose(folder: Inode) -> str | None:
@@ -284,13 +279,22 @@ def name_not_durable(disk: SimDisk, path: str) -> str | None:
 
 
 def _record_not_durable(disk: SimDisk, path: str) -> str | None:
+    problem = _way_not_durable(disk, path)
+    if problem:
+        return problem
+    inode = disk.find(path)
+    return "the content is not durable" if inode.base is not None or inode.doomed else None
+
+
+def _way_not_durable(disk: SimDisk, path: str) -> str | None:
+    """Which name on the way to a path would not survive a power loss; or None."""
     inode = disk.root
     for name in path.strip("/").split("/"):
         problem = _unsure(inode, name)
         if problem:
             return problem
         inode = inode.entries[name]
-    return "the content is not durable" if inode.base is not None or inode.doomed else None
+    return None
 
 
 def _not_synced(share: Inode) -> str | None:
@@ -299,15 +303,7 @@ def _not_synced(share: Inode) -> str | None:
         problem = _unsure(share, name)
         if problem:
             return problem
-    files = share.entries["files"]
-    for inner in (files, *(inner for _, inner in below(files)), share.entries["seal.json"]):
-        if inner.base is not None or inner.doomed:
-            return "the content of one of its files is not durable"
-        for name in inner.entries:
-            problem = _unsure(inner, name)
-            if problem:
-                return problem
-    return None
+    return loose(share.entries["files"]) or loose(share.entries["seal.json"])
 
 
 def files_of(folder: Inode) -> Files:
