@@ -13,6 +13,8 @@ from ckpt_archive.errors import InvalidInputError
 
 RUN_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,127}")
 SHA256_HEX = re.compile(r"[0-9a-f]{64}")
+EVENT_KIND = re.compile(r"[a-z][a-z-]{0,31}")
+EVENT_ID = re.compile(r"[0-9a-f]{32}")
 
 MAX_STEP = 10**12 - 1
 MAX_ATTEMPT = 10**8 - 1
@@ -150,3 +152,20 @@ def check_sha256(text: str) -> str:
     if isinstance(text, str) and SHA256_HEX.fullmatch(text):
         return text
     raise InvalidInputError(f"{text!r} is not a SHA-256 digest", hint="Expected 64 lower-case hexadecimal digits.")
+
+
+def check_event_kind(text: str) -> str:
+    """Return `text` if it may be the kind of an event, else raise `InvalidInputError`."""
+    if isinstance(text, str) and EVENT_KIND.fullmatch(text):
+        return text
+    raise InvalidInputError(
+        f"the kind of event {text!r} is not allowed",
+        hint="A kind is 1 to 32 characters of a-z and '-'; a letter first.",
+    )
+
+
+def check_event_id(text: str) -> str:
+    """Return `text` if it is 32 lower-case hexadecimal digits, else raise `InvalidInputError`."""
+    if isinstance(text, str) and EVENT_ID.fullmatch(text):
+        return text
+    raise InvalidInputError(f"{text!r} is not an event's id", hint="Expected 32 lower-case hexadecimal digits.")

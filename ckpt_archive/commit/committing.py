@@ -12,7 +12,7 @@ from datetime import datetime
 from ckpt_archive.commit import layout
 from ckpt_archive.commit.latest import newest_checkpoint
 from ckpt_archive.commit.manifest import Manifest, check_same_launch
-from ckpt_archive.commit.marker import CommitMarker, write_marker
+from ckpt_archive.commit.marker import Marker, write_marker
 from ckpt_archive.commit.receipt import Receipt
 from ckpt_archive.commit.receipts import contributed_ranks, decode_receipt, read_receipt
 from ckpt_archive.commit.writeonce import check_as_sent, create_once
@@ -247,7 +247,7 @@ def _object_sizes(store: Store, folder: str) -> tuple[dict[str, int], datetime]:
 def _create(store: Store, manifest: Manifest, store_time: datetime, *, read_back: bool) -> Committed | AlreadyCommitted:
     data = manifest.encode()
     sha256 = sha256_hex(data)
-    write_marker(store, CommitMarker(manifest.archive_id, manifest.place, sha256), store_time)
+    write_marker(store, Marker.of_commit(manifest.archive_id, manifest.place, sha256), store_time)
     key = layout.manifest(manifest.run, manifest.attempt, manifest.step)
     there = create_once(store, key, data)
     if there is None and read_back:

@@ -7,9 +7,11 @@ from datetime import datetime
 
 from ckpt_archive import clock, record
 from ckpt_archive.commit import layout
+from ckpt_archive.commit.marker import Marker, store_time, write_marker
 from ckpt_archive.commit.writeonce import create_once, read_record
 from ckpt_archive.errors import IntegrityError, NotFoundError
 from ckpt_archive.names import MAX_STEP, check_attempt, check_run_name, check_step
+from ckpt_archive.place import Place
 from ckpt_archive.store.protocol import Store, list_pages
 from ckpt_archive.strictjson import Json
 
@@ -88,13 +90,16 @@ class Decision:
 
 
 def decide(store: Store, decision: Decision) -> Decision:
-    """Record a decision, unless one stands already.
+    """Record a decision, unless one stands already: a listing for the store's time, a marker, and the decision.
 
     Returns:
         The decision that stands: the first one, which everybody follows.
     """
     key = layout.decision(decision.run, decision.attempt, decision.step)
-    there = create_once(store, key, decision.encode())
+    data = decision.encode()
+    place = Place(decision.run, decision.attempt, decision.step)
+    write_marker(store, Marker.of_decision(decision.archive_id, place, data), store_time(store))
+    there = create_once(store, key, data)
     return decision if there is None else _decoded(there, key, decision.run, decision.attempt, decision.step)
 
 

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from ckpt_archive.commit import layout
 from ckpt_archive.commit.latest import Recorded, Standing, attempts, check_recorded, on_time, read_attempt, standing_of
 from ckpt_archive.commit.launch_record import Fallback, Launch
+from ckpt_archive.commit.marker import Marker, write_marker
 from ckpt_archive.commit.writeonce import create_once
 from ckpt_archive.errors import ConflictError, InvalidInputError, UnavailableError
 from ckpt_archive.names import check_attempt, check_run_name
@@ -112,7 +113,7 @@ def watch_key(run: str, folder: str) -> str:
 def open_launch(store: Store, request: LaunchRequest, choose: Callable[[Standing], Resumption]) -> Launch:
     """The record of a launch: found, or created.
 
-    Costs, for a new one, what `latest.standing` costs, and the create.
+    Costs, for a new one, what `latest.standing` costs, and for each number that is tried a marker and the create.
 
     Args:
         store: Where the archive is.
@@ -127,7 +128,13 @@ def open_launch(store: Store, request: LaunchRequest, choose: Callable[[Standing
         InvalidInputError: If the choice is not a checkpoint of this run.
         UnavailableError: If the store does not answer: the record may have been created.
     """
-    listing = attempts(store, request.run, since=request.recorded_since)
+    told: list[datetime] = []
+
+    def since(store_time: datetime) -> datetime | None:
+        told.append(store_time)
+        return request.recorded_since(store_time)
+
+    listing = attempts(store, request.run, since=since)
     first = next(listing, None)
     newest = None if first is None else read_attempt(store, request.run, first)
     if newest is not None and request.join:
@@ -139,6 +146,7 @@ def open_launch(store: Store, request: LaunchRequest, choose: Callable[[Standing
         number = launch.attempt
         key = layout.attempt_record(request.run, number)
         data = launch.encode()
+        write_marker(store, Marker.of_launch(request.archive_id, request.run, number, data), told[0])
         there = create_once(store, key, data)
         if there is None or there == data:
             return launch

@@ -5,14 +5,19 @@ number is subtracted from the largest one ("inverted"). Keys are relative to the
 """
 
 import re
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from ckpt_archive.errors import IntegrityError
-from ckpt_archive.names import MAX_ATTEMPT, MAX_RANK, MAX_STEP, RUN_NAME
+from ckpt_archive.names import EVENT_ID, EVENT_KIND, MAX_ATTEMPT, MAX_RANK, MAX_STEP, RUN_NAME
 
 ARCHIVE = "archive.json"
 MANIFESTS = "manifests/"
 RUNS = "runs/"
+PENDING = "log/pending/"
+EVENTS = "log/events/"
+SEQUENCE = "log/seq/"
+INDEX = "index/"
 
 _FOREIGN = "It was not written by ckpt-archive: move it elsewhere."
 
@@ -23,6 +28,28 @@ _RECEIPT = re.compile(
     rf"receipts/{RUN_NAME.pattern}/[0-9]{{{_ATTEMPT_DIGITS}}}"
     rf"/(?P<step>[0-9]{{{_STEP_DIGITS}}})/(?P<rank>[0-9]{{{_RANK_DIGITS}}})\.json"
 )
+
+_BATCH_DIGITS = 20
+_BATCH = re.compile(rf"{SEQUENCE}(?P<number>[0-9]{{{_BATCH_DIGITS}}})")
+_STAMP = "%Y%m%dT%H%M%S"
+_STAMPED = re.compile(
+    rf"(?P<stamp>[0-9]{{8}}T[0-9]{{6}})-(?P<kind>{EVENT_KIND.pattern})-(?P<identity>{EVENT_ID.pattern})\.json"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RecordName:
+    """What the key of a marker or of an event says.
+
+    Attributes:
+        kind: `commit`, `launch`, `decision` or `event` for a marker; what happened for an event.
+        identity: 32 hexadecimal digits.
+        moment: The store's clock, to the second.
+    """
+
+    kind: str
+    identity: str
+    moment: datetime
 
 
 def _attempt(attempt: int) -> str:
@@ -154,10 +181,74 @@ def decision_step(key: str) -> int:
     return _number(key, key.rpartition("/")[2], _STEP_DIGITS)
 
 
+def pending_hour(moment: datetime) -> str:
+    """All pending markers of an hour of the store's clock, oldest first; ends in '/'."""
+    return f"{PENDING}{moment.astimezone(UTC):%Y/%m/%d/%H}/"
+
+
 def pending_marker(kind: str, identity: str, store_time: datetime) -> str:
     """A pending marker, filed under the hour of the store's clock."""
-    moment = store_time.astimezone(UTC)
-    return f"log/pending/{moment:%Y/%m/%d/%H}/{moment:%Y%m%dT%H%M%S}-{kind}-{identity}.json"
+    return f"{pending_hour(store_time)}{_stamped(kind, identity, store_time)}"
+
+
+def marker_name(key: str) -> RecordName | None:
+    """What a marker's key says; None for a key that `pending_marker` does not build, which is none of ours."""
+    name = _stamped_name(key)
+    return name if name and pending_marker(name.kind, name.identity, name.moment) == key else None
+
+
+def event_record(kind: str, identity: str, store_time: datetime) -> str:
+    """The record of an event, filed under the day of the store's clock."""
+    return f"{EVENTS}{store_time.astimezone(UTC):%Y/%m/%d}/{_stamped(kind, identity, store_time)}"
+
+
+def event_name(key: str) -> RecordName:
+    """What an event's key says.
+
+    Raises:
+        IntegrityError: If the key is not one that `event_record` builds.
+    """
+    name = _stamped_name(key)
+    if name is None or event_record(name.kind, name.identity, name.moment) != key:
+        raise IntegrityError(f"{key} is not an event's key", hint=_FOREIGN)
+    return name
+
+
+def sequence_batch(number: int) -> str:
+    """One batch of the log; they are numbered from 1."""
+    return f"{SEQUENCE}{number:0{_BATCH_DIGITS}d}"
+
+
+def sequence_number(key: str) -> int:
+    """The number of a batch's key.
+
+    Raises:
+        IntegrityError: If the key is not one that `sequence_batch` builds.
+    """
+    found = _BATCH.fullmatch(key)
+    if found is None or not int(found["number"]):
+        raise IntegrityError(f"{key} is not the key of a batch of the log", hint=_FOREIGN)
+    return int(found["number"])
+
+
+def index_table(name: str) -> str:
+    """The folder of one table of the index; ends in '/'."""
+    return f"{INDEX}{name}/"
+
+
+def _stamped(kind: str, identity: str, moment: datetime) -> str:
+    return f"{moment.astimezone(UTC):{_STAMP}}-{kind}-{identity}.json"
+
+
+def _stamped_name(key: str) -> RecordName | None:
+    found = _STAMPED.fullmatch(key.rpartition("/")[2])
+    if found is None:
+        return None
+    try:
+        moment = datetime.strptime(found["stamp"], _STAMP).replace(tzinfo=UTC)
+    except ValueError:  # A thirteenth month.
+        return None
+    return RecordName(found["kind"], found["identity"], moment)
 
 
 def _number(key: str, name: str, digits: int) -> int:

@@ -1,7 +1,7 @@
 """Keys: their order, and the way back from a key to its numbers."""
 
 from collections.abc import Callable
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
@@ -71,3 +71,75 @@ def test_a_foreign_key_among_the_receipts_is_none_of_ours(key: str) -> None:
 def test_a_marker_is_filed_under_the_hour_in_utc() -> None:
     moment = datetime(2026, 3, 1, 1, 30, 5, tzinfo=timezone(timedelta(hours=2)))
     assert layout.pending_marker("commit", "ab", moment) == "log/pending/2026/02/28/23/20260228T233005-commit-ab.json"
+
+
+IDENTITY = "0123456789abcdef" * 2
+MOMENT = datetime(2026, 3, 1, 1, 30, 5, tzinfo=timezone(timedelta(hours=2)))
+IN_UTC = datetime(2026, 2, 28, 23, 30, 5, tzinfo=UTC)
+
+
+def test_the_markers_of_an_hour_lie_in_one_folder_and_list_by_time() -> None:
+    assert layout.pending_hour(MOMENT) == "log/pending/2026/02/28/23/"
+    seconds = [
+        layout.pending_marker("launch", IDENTITY, MOMENT + timedelta(seconds=n)) for n in (0, 1, 29 * 60, 30 * 60)
+    ]
+    assert seconds == sorted(seconds)
+    assert [key.startswith(layout.pending_hour(MOMENT)) for key in seconds] == [True, True, True, False]
+    assert all(key.startswith(layout.PENDING) for key in seconds)
+
+
+@pytest.mark.parametrize("kind", ["commit", "launch", "decision", "event", "a", "key-published", "a" * 32])
+def test_a_marker_and_an_event_are_read_back_from_their_keys(kind: str) -> None:
+    name = layout.RecordName(kind, IDENTITY, IN_UTC)
+    assert layout.marker_name(layout.pending_marker(kind, IDENTITY, MOMENT)) == name
+    assert layout.event_name(layout.event_record(kind, IDENTITY, MOMENT)) == name
+
+
+def test_an_event_is_filed_under_the_day_in_utc() -> None:
+    assert (
+        layout.event_record("restored", IDENTITY, MOMENT)
+        == f"log/events/2026/02/28/20260228T233005-restored-{IDENTITY}.json"
+    )
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "2026/02/28/23/20260228T233005-commit-ab.json",
+        f"2026/02/28/22/20260228T233005-commit-{IDENTITY}.json",
+        f"2026/02/28/20260228T233005-commit-{IDENTITY}.json",
+        f"2026/13/28/23/20261328T233005-commit-{IDENTITY}.json",
+        f"2026/02/28/23/20260228T233005-Commit-{IDENTITY}.json",
+        f"2026/02/28/23/20260228T233005--{IDENTITY}.json",
+        f"2026/02/28/23/20260228T233005-{'a' * 33}-{IDENTITY}.json",
+        f"2026/02/28/23/20260228T233005-commit-{IDENTITY.upper()}.json",
+        f"2026/02/28/23/20260228T233005-commit-{IDENTITY}.json\n",
+        f"2026/02/28/23/2026022{chr(0x668)}T233005-commit-{IDENTITY}.json",
+        f"2026/02/28/23/more/20260228T233005-commit-{IDENTITY}.json",
+    ],
+)
+def test_a_foreign_key_among_the_markers_or_events_is_none_of_ours(name: str) -> None:
+    assert layout.marker_name(layout.PENDING + name) is None
+    if name != f"2026/02/28/20260228T233005-commit-{IDENTITY}.json":
+        with pytest.raises(IntegrityError):
+            layout.event_name(layout.EVENTS + name)
+
+
+@pytest.mark.parametrize("number", [1, 9, 10, 10**20 - 1])
+def test_batches_list_by_number_and_are_read_back(number: int) -> None:
+    assert layout.sequence_number(layout.sequence_batch(number)) == number
+    assert layout.sequence_batch(1) <= layout.sequence_batch(number)
+    assert layout.sequence_batch(7) == "log/seq/00000000000000000007"
+
+
+@pytest.mark.parametrize(
+    "name", ["0" * 20, "7", "1" * 21, "0" * 19 + chr(0x661), "0" * 19 + "1.json", "0" * 19 + "1\n"]
+)
+def test_a_foreign_key_among_the_batches_is_refused_by_name(name: str) -> None:
+    with pytest.raises(IntegrityError) as caught:
+        layout.sequence_number(layout.SEQUENCE + name)
+    assert layout.SEQUENCE + name in str(caught.value)
+
+
+def test_a_table_has_a_folder_of_its_own() -> None:
+    assert layout.index_table("checkpoints") == "index/checkpoints/"
