@@ -14,9 +14,14 @@ from ckpt_archive.transfer.settings import TransferSettings
 from ckpt_archive.views import CheckpointDetails, CheckpointInfo, RunSummary
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from ckpt_archive.audit.doctor import DoctorFinding
+    from ckpt_archive.audit.remembering import Memory
     from ckpt_archive.audit.verify import VerifyReport
     from ckpt_archive.commit.connection import Connection
+    from ckpt_archive.index.query.answer import Answer
+    from ckpt_archive.index.query.engine import Engine
     from ckpt_archive.machine import Machine
     from ckpt_archive.restore.result import Restored
     from ckpt_archive.run import Run
@@ -57,6 +62,7 @@ class Archive:
         self._environment = environment
         self._settings = settings
         self._connected: Connection | None = None
+        self._engines: dict[tuple[str, int | None], Engine] = {}
 
     @classmethod
     def open(cls, url: str | None = None, *, transfer: TransferSettings | None = None) -> "Archive":
@@ -293,7 +299,7 @@ class Archive:
         exact_folder: bool = False,
         progress: Progress | None = None,
     ) -> "Restored":
-        """Bring a committed checkpoint into a folder, every byte verified.
+        """Bring a committed checkpoint into a folder, every byte verified. The archive records who did.
 
         Args:
             run: Run name.
@@ -315,6 +321,7 @@ class Archive:
             CapacityError: If there is no room.
             UnavailableError: If the store does not answer.
         """
+        from ckpt_archive.audit import remembering
         from ckpt_archive.local.staging import Staging
         from ckpt_archive.restore.archived import restore_archived, restore_newest_good
         from ckpt_archive.restore.nearby import restore_nearby
@@ -342,13 +349,18 @@ class Archive:
                 return found
         place = self.find(run, step, attempt=attempt)
         restore = restore_newest_good if fallback else restore_archived
-        return restore(
-            self._machine,
-            self.connection,
+        return remembering.restored(
+            self._memory(),
             place,
-            lambda chosen: folder_of(chosen.attempt, chosen.step),
             selection,
-            progress,
+            lambda: restore(
+                self._machine,
+                self.connection,
+                place,
+                lambda chosen: folder_of(chosen.attempt, chosen.step),
+                selection,
+                progress,
+            ),
         )
 
     def verify(
@@ -360,14 +372,14 @@ class Archive:
         deep: bool = False,
         progress: Progress | None = None,
     ) -> "VerifyReport":
-        """Check what is archived: records and sizes, or with `deep` every byte.
+        """Check what is archived: records and sizes, or with `deep` every byte. The archive records how that ended.
 
         Raises:
             InvalidInputError: If a step or attempt is given and no run.
             NotFoundError: If the run or step is not committed.
             UnavailableError: If the store does not answer.
         """
-        from ckpt_archive.audit import listing
+        from ckpt_archive.audit import listing, remembering
         from ckpt_archive.audit.verify import verify
 
         if run is None and (step is not None or attempt is not None):
@@ -378,7 +390,53 @@ class Archive:
             places = listing.all_places(store)
         else:
             places = listing.places(store, run, attempt) if step is None else [self.find(run, step, attempt=attempt)]
-        return verify(self._machine, self.connection, places, deep=deep, progress=progress)
+        with remembering.verified(self._memory(), deep=deep) as checked:
+            return verify(self._machine, self.connection, places, deep=deep, progress=progress, checked=checked)
+
+    def _memory(self) -> "Memory":
+        from ckpt_archive.audit.remembering import Memory
+
+        return Memory(self._machine, self.quick_connection, self._environment.actor)
+
+    def query(
+        self,
+        sql: str,
+        *,
+        as_of: "datetime | None" = None,
+        limit: int | None = None,
+        cache: str | Path | None = None,
+        memory_bytes: int | None = None,
+    ) -> "Answer":
+        """Ask the index a question. Needs `pip install 'ckpt-archive[query]'`.
+
+        Args:
+            sql: One SELECT over its tables, in DuckDB's dialect. It can read nothing else, and change nothing.
+            as_of: As the archive knew it at this time, which has a zone; now by default.
+            limit: The most rows to take; all by default.
+            cache: A local folder that keeps what was read from the store, for this and other processes.
+            memory_bytes: What the question may take; 4 GiB by default.
+
+        Raises:
+            InvalidInputError: If the question may not be asked, or is wrong.
+            NotFoundError: If there is no index yet.
+            CapacityError: If it takes more memory than it may.
+            IntegrityError: If the index is damaged.
+            UnavailableError: If the store does not answer.
+        """
+        from ckpt_archive.index.query.asking import Question
+
+        return self.engine(cache=cache, memory_bytes=memory_bytes).answer(Question(sql, as_of), limit)
+
+    def engine(self, *, cache: str | Path | None = None, memory_bytes: int | None = None) -> "Engine":
+        """What answers questions; it remembers what it has read. See `query`."""
+        from ckpt_archive.index.query import asking
+
+        folder = "" if cache is None else str(Path(cache).absolute())
+        if (folder, memory_bytes) not in self._engines:
+            self._engines[folder, memory_bytes] = asking.engine(
+                self.connection.store, self._machine, cache=folder, memory_bytes=memory_bytes or asking.MEMORY_BYTES
+            )
+        return self._engines[folder, memory_bytes]
 
     def probe(self) -> "ProbeReport":
         """What the store can and can not do, tried out on scratch keys."""

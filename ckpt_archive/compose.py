@@ -1,21 +1,28 @@
 """The one place where parts are chosen and wired together."""
 
+import math
 import os
 import socket
 import uuid
+from collections.abc import Callable
 
 from ckpt_archive.agent.daemon import Daemon
 from ckpt_archive.agent.node import Agent
 from ckpt_archive.agent.settings import AgentSettings
 from ckpt_archive.agent.spawn import Spawner
+from ckpt_archive.agent.upkeep import Upkeep
 from ckpt_archive.clock import SystemClock
 from ckpt_archive.commit.archive_record import create_archive, open_archive
 from ckpt_archive.commit.connection import Connection
 from ckpt_archive.disk.posix import PosixFileSystem
+from ckpt_archive.errors import CkptArchiveError
 from ckpt_archive.executor import ThreadExecutor
 from ckpt_archive.local.known import Known
 from ckpt_archive.local.staging import Staging
 from ckpt_archive.machine import Machine
+from ckpt_archive.maintain.indexing import index_work
+from ckpt_archive.maintain.maintaining import maintain, sync
+from ckpt_archive.maintain.report import MaintainReport, StepReport
 from ckpt_archive.patience import Patience
 from ckpt_archive.progress import Progress
 from ckpt_archive.store.file import FileStore
@@ -28,7 +35,18 @@ from ckpt_archive.store.s3_connection import Connection as S3Connection
 from ckpt_archive.transfer.bandwidth import Limiter
 from ckpt_archive.transfer.settings import TransferSettings
 
-__all__ = ["agent_at", "connect", "connection_of", "create", "probe_store", "spawner", "store_at", "system_machine"]
+__all__ = [
+    "agent_at",
+    "connect",
+    "connection_of",
+    "create",
+    "maintain_once",
+    "probe_store",
+    "spawner",
+    "store_at",
+    "sync_once",
+    "system_machine",
+]
 
 
 def system_machine() -> Machine:
@@ -119,14 +137,52 @@ def agent_at(
         InvalidInputError: If `staging` is not an absolute path.
     """
     machine = system_machine()
+
+    def connected(url: str) -> Connection:
+        return connect(url, machine, settings.transfer, Patience.MEDIUM)
+
+    def upkeep(url: str, seconds: float, should_stop: Callable[[], bool]) -> tuple[CkptArchiveError, ...]:
+        return maintain_once(machine, connected(url), budget_seconds=seconds, should_stop=should_stop).errors
+
     agent = Agent(
         machine,
         Staging(machine, staging, allow_network=allow_network, known=Known()),
-        lambda url: connect(url, machine, settings.transfer, Patience.MEDIUM),
+        connected,
         settings,
         progress,
     )
-    return Daemon(machine, agent, settings, os.getpid())
+    kept = None if settings.maintain == "external" else Upkeep(machine.clock, machine.node, upkeep)
+    return Daemon(machine, agent, settings, os.getpid(), upkeep=kept)
+
+
+def maintain_once(
+    machine: Machine,
+    connection: Connection,
+    *,
+    budget_seconds: float,
+    should_stop: Callable[[], bool] = lambda: False,
+    on_step: Callable[[StepReport], None] = lambda step: None,
+) -> MaintainReport:
+    """One pass of maintenance, with what is installed here."""
+    return maintain(
+        machine,
+        connection,
+        budget_seconds=budget_seconds,
+        index=index_work(),
+        should_stop=should_stop,
+        on_step=on_step,
+    )
+
+
+def sync_once(
+    machine: Machine,
+    connection: Connection,
+    *,
+    budget_seconds: float = math.inf,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> MaintainReport:
+    """Bring what is new into the log, and into the index with what is installed here."""
+    return sync(machine, connection, budget_seconds=budget_seconds, index=index_work(), should_stop=should_stop)
 
 
 def spawner(machine: Machine) -> Spawner:

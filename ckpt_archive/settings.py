@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from ckpt_archive.errors import ConflictError
 
+ACTOR = "CKPT_ARCHIVE_ACTOR"
 ARCHIVE_URL = "CKPT_ARCHIVE_URL"
 LAUNCH_KEY = "CKPT_ARCHIVE_LAUNCH_KEY"
 STAGING = "CKPT_ARCHIVE_STAGING"
@@ -13,6 +14,7 @@ STAGING = "CKPT_ARCHIVE_STAGING"
 # torchrun and most others; MPI, under Slurm too, where every process of a node may see the number of one task; srun.
 _RANKS = ("RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "SLURM_PROCID")
 _SIZES = ("WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_NTASKS")
+_ACTORS = (ACTOR, "USER", "LOGNAME")
 
 
 _MOST_DIGITS = 18  # no job has more processes
@@ -29,6 +31,7 @@ class Environment:
         scheduler_key: All levels of the launcher joined, such as ``slurm:4711:0/torchelastic:abc:1``, or None.
         rank: Which process of the job this is.
         world_size: How many processes the job has.
+        actor: Who does things to the archive: ``CKPT_ARCHIVE_ACTOR``, else the name of the user; "" if nothing says.
     """
 
     archive_url: str | None = None
@@ -37,6 +40,7 @@ class Environment:
     scheduler_key: str | None = None
     rank: int | None = None
     world_size: int | None = None
+    actor: str = ""
 
     @classmethod
     def read(cls, variables: Mapping[str, str] | None = None) -> "Environment":
@@ -49,6 +53,7 @@ class Environment:
             scheduler_key=_scheduler_key(found),
             rank=_number(found, *_RANKS),
             world_size=_number(found, *_SIZES),
+            actor=next((found[name] for name in _ACTORS if found.get(name)), ""),
         )
 
 

@@ -72,6 +72,19 @@ def decode(data: bytes, what: str, *, limit_bytes: int = MAX_RECORD_BYTES) -> di
     return value
 
 
+def parse(data: bytes) -> dict[str, Json]:
+    """The JSON object in `data`, for whoever has to read very many: without the checks of `check`, which are his affair.
+
+    Raises:
+        ValueError: If it is not exactly one JSON object, has duplicate keys, or numbers that are not finite.
+        RecursionError: If it is nested very deeply.
+    """
+    value = _DECODER.decode(data.decode("utf-8"))
+    if not isinstance(value, dict):
+        raise ValueError("it is not a JSON object")  # noqa: TRY004 - the value is wrong, not its use
+    return value
+
+
 _HINT = "It was damaged or was not written by ckpt-archive."
 _TOO_DEEP = f"it is nested deeper than {MAX_DEPTH} levels"
 # What a record says is quoted in messages; two file names have room in them, megabytes have not.

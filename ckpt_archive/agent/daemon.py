@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ckpt_archive import record
 from ckpt_archive.agent.node import Agent, Pass
 from ckpt_archive.agent.settings import AgentSettings
+from ckpt_archive.agent.upkeep import Upkeep
 from ckpt_archive.disk import durable
 from ckpt_archive.disk.protocol import LockMode, join
 from ckpt_archive.errors import CkptArchiveError, ConflictError, IntegrityError, InvalidInputError, UnavailableError
@@ -52,10 +53,18 @@ class Daemon:
         settings: How it works.
         pid: This process, for people.
         protocol: The version of its ways.
+        upkeep: Maintains the archives beside; None where somebody else does.
     """
 
     def __init__(
-        self, machine: Machine, agent: Agent, settings: AgentSettings, pid: int = 0, *, protocol: int = PROTOCOL
+        self,
+        machine: Machine,
+        agent: Agent,
+        settings: AgentSettings,
+        pid: int = 0,
+        *,
+        protocol: int = PROTOCOL,
+        upkeep: Upkeep | None = None,
     ) -> None:
         self._machine = machine
         self._pid = pid
@@ -63,6 +72,7 @@ class Daemon:
         self._agent = agent
         self._staging = agent.staging
         self._settings = settings
+        self._upkeep = upkeep
         self._said: tuple[object, ...] = ()
 
     def run(
@@ -98,7 +108,10 @@ class Daemon:
                 busy = (done.live or done.pending or done.untold) and not (done.denied and not done.archived)
                 idle_since = None if busy else (now if idle_since is None else idle_since)
                 if until_idle and idle_since is not None and now - idle_since >= self._settings.linger_seconds:
+                    self._maintain(leaving=True, hurry=hurry)
                     return
+                if not done.pending:
+                    self._maintain(hurry=hurry)
                 self._machine.clock.sleep(self._settings.poll_seconds)
 
     def drain(self, timeout_seconds: float, *, on_pass: Callable[[Pass], None] | None = None) -> DrainReport:
@@ -129,6 +142,7 @@ class Daemon:
                 except UnavailableError as error:
                     unknown = (str(error),)
                 if not (remaining or untold or unknown):
+                    self._maintain(leaving=True)
                     return DrainReport(done=True, remaining=(), troubles=())
                 if self._machine.clock.monotonic() >= ends_at:
                     troubles += unknown
@@ -149,7 +163,25 @@ class Daemon:
             _log.warning("%s", error)
             done = Pass(troubles=[str(error)])
         self._say(done)
+        if self._upkeep is not None:
+            self._upkeep.note(done.archives)
         return done
+
+    def _maintain(self, *, leaving: bool = False, hurry: Callable[[], bool] = lambda: False) -> None:
+        """Maintain the archives, until there is something to upload: that comes first."""
+        if self._upkeep is None:
+            return
+
+        def has_work() -> bool:
+            try:
+                return hurry() or self._newer_wants_it() or bool(pending(self._staging))
+            except UnavailableError:
+                return True
+
+        if leaving:
+            self._upkeep.finish(has_work)
+        else:
+            self._upkeep.work(has_work)
 
     def _say(self, done: Pass) -> None:
         oldest = min((share.seal.contribution.staged_at for share in done.pending), default=None)

@@ -47,6 +47,7 @@ class Pass:
 
     Attributes:
         archived: What was archived.
+        archives: The URLs of the archives to which it went.
         pending: Promoted shares that are still not archived.
         untold: How many gaps the archive does not know of yet.
         troubles: What stands in the way, one sentence each.
@@ -55,6 +56,7 @@ class Pass:
     """
 
     archived: list[Archived] = field(default_factory=list)
+    archives: set[str] = field(default_factory=set)
     pending: list[SealedShare] = field(default_factory=list)
     untold: int = 0
     troubles: list[str] = field(default_factory=list)
@@ -242,6 +244,7 @@ class Agent:
         archived = self._shipper.archive(connection, share, attempt, visit.all_shares, self._watch(share))
         if archived is not None:
             done.archived.append(archived)
+            done.archives.add(visit.launch.archive_url)
         elif share.is_pinned:
             self._pauses.postpone(share.folder)
 

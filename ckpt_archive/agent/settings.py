@@ -1,6 +1,7 @@
 """What a user may change about the agent."""
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from ckpt_archive.transfer.settings import TransferSettings
 
@@ -17,6 +18,7 @@ class AgentSettings:
             checkpoint is given up, for a writer that was not killed in between would have come long before.
         linger_seconds: How long an agent that was started on demand stays when nothing is left to do and no launch lives.
         give_up_under_pressure: Whether promotions may be given up, each with a recorded gap, before training's disk is full.
+        maintain: Who maintains the archives: "auto" for the agent itself, beside its work; "external" for somebody else.
     """
 
     transfer: TransferSettings = field(default_factory=TransferSettings)
@@ -25,3 +27,4 @@ class AgentSettings:
     abandon_seconds: float = 3600.0
     linger_seconds: float = 10.0
     give_up_under_pressure: bool = True
+    maintain: Literal["auto", "external"] = "auto"

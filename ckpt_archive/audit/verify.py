@@ -5,7 +5,7 @@ reads and checks as a restore.
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from ckpt_archive.commit import catalog, layout
@@ -65,9 +65,23 @@ class VerifyReport:
 
 
 def verify(
-    machine: Machine, connection: Connection, places: Iterable[Place], *, deep: bool, progress: Progress | None = None
+    machine: Machine,
+    connection: Connection,
+    places: Iterable[Place],
+    *,
+    deep: bool,
+    progress: Progress | None = None,
+    checked: Callable[[Place, Sequence[VerifyFinding]], None] = lambda *_: None,
 ) -> VerifyReport:
     """Check committed checkpoints.
+
+    Args:
+        machine: The machine it runs on.
+        connection: The archive.
+        places: Which ones.
+        deep: Whether every byte is read.
+        progress: Told how far it is.
+        checked: Told of each checkpoint, with what is wrong with it.
 
     Raises:
         UnavailableError: If the store does not answer.
@@ -76,8 +90,7 @@ def verify(
     findings: list[VerifyFinding] = []
     for place in places:
         checkpoints += 1
-        receipts, damaged = _records(machine, connection, place)
-        findings += damaged
+        receipts, wrong = _records(machine, connection, place)
         # Of each writer on its own: where two of them wrote the same file, both copies are to be there.
         wanted = [item for receipt in receipts for item in catalog.wanted([receipt])]
         sizes = {item.key: item.object.size_bytes for item in wanted if item.object is not None}
@@ -93,9 +106,11 @@ def verify(
                 progress=meter,
                 limiter=connection.limiter,
             )
-            findings += [_finding(place, item.key, item.problem, item.path or "") for item in found]
+            wrong += [_finding(place, item.key, item.problem, item.path or "") for item in found]
         else:
-            findings += _sizes(machine, connection, place, sizes)
+            wrong += _sizes(machine, connection, place, sizes)
+        findings += wrong
+        checked(place, wrong)
     return VerifyReport(deep, checkpoints, objects, size_bytes, tuple(findings))
 
 

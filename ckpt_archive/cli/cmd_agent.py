@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import asdict
+from typing import Literal
 
 import click
 
@@ -26,6 +27,13 @@ from ckpt_archive.cli.waiting import Stop
 @click.option(
     "--until-idle", is_flag=True, help="End when nothing is left to archive and nothing trains here any more."
 )
+@click.option(
+    "--maintain",
+    type=click.Choice(["auto", "external"]),
+    default="auto",
+    show_default=True,
+    help="Who brings what is archived into the log and the index: this agent beside its work, or something else.",
+)
 @bandwidth_option
 @part_size_option
 @network_staging_option
@@ -34,6 +42,7 @@ def command(
     /,
     staging: str | None,
     until_idle: bool,
+    maintain: Literal["auto", "external"],
     bandwidth: int | None,
     part_size: int | None,
     network_staging: bool,
@@ -44,7 +53,7 @@ def command(
     SIGTERM or Ctrl-C lets it finish the checkpoint under way, a second one ends it at once. That is safe, as is SIGKILL: the
     next agent goes on where this one stopped.
     """
-    settings = AgentSettings(transfer=transfer_settings(bandwidth, part_size))
+    settings = AgentSettings(transfer=transfer_settings(bandwidth, part_size), maintain=maintain)
     folder = staging_folder(staging)
     daemon = compose.agent_at(folder, settings, allow_network=network_staging)
     archived: list[Archived] = []

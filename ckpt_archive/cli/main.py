@@ -1,6 +1,5 @@
 """The command `ckpt-archive`: finds the verb, runs it, and turns what it raises into a message and an exit code."""
 
-import importlib
 import importlib.metadata
 import os
 import sys
@@ -11,7 +10,8 @@ from typing import NoReturn
 import click
 
 from ckpt_archive.cli import exits, interrupt
-from ckpt_archive.cli.verb import Frame, common_options, exit_codes
+from ckpt_archive.cli.group import Verbs, begin
+from ckpt_archive.cli.verb import common_options, exit_codes
 from ckpt_archive.errors import CkptArchiveError
 
 # A verb's module is loaded when it is run or asked for its own help; `--help` needs none of them.
@@ -29,32 +29,11 @@ VERBS: Mapping[str, str] = MappingProxyType(
         "show": "Show a checkpoint's files, or a script that fetches them without us.",
         "restore": "Fetch a checkpoint and verify every byte.",
         "verify": "Check that what is archived is what was staged.",
+        "index": "Make the index, compare it with the archive, keep it small.",
+        "query": "Ask the index a question in SQL.",
+        "maintain": "Do all that is to be done periodically, within a budget.",
     }
 )
-
-
-class Verbs(click.Group):
-    """A group that knows its verbs by name alone."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """See `click.Group.list_commands`."""
-        del ctx
-        return list(VERBS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """See `click.Group.get_command`."""
-        del ctx
-        if cmd_name not in VERBS:
-            return None
-        module = importlib.import_module(f"ckpt_archive.cli.cmd_{cmd_name.replace('-', '_')}")
-        command: click.Command = module.command
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """See `click.Group.format_commands`."""
-        del ctx
-        with formatter.section("Commands"):
-            formatter.write_dl(list(VERBS.items()))
 
 
 def _print_version(ctx: click.Context, parameter: click.Parameter, wanted: bool) -> None:
@@ -69,13 +48,11 @@ _VERSION = click.Option(
 )
 
 
-def _begin(ctx: click.Context, /, archive: str | None, json: bool, verbose: int, quiet: bool) -> None:
-    ctx.obj = Frame().joined(archive=archive, json=json, verbose=verbose, quiet=quiet)
-
-
 group = Verbs(
     "ckpt-archive",
-    callback=click.pass_context(_begin),
+    verbs=VERBS,
+    module="ckpt_archive.cli.cmd_",
+    callback=click.pass_context(begin),
     params=[*common_options(), _VERSION],
     no_args_is_help=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},

@@ -128,27 +128,41 @@ def finish_commits(
     Raises:
         UnavailableError: If the store does not answer.
     """
-    finished: list[Finished] = []
-    for place, rank in _open_steps(store, run, attempt).items():
-        try:
-            receipt, data = read_receipt(store, place, rank)
-            writers = receipt.contribution.writers
-            outcome = try_commit(
-                store,
-                executor,
-                place,
-                archive_id=archive_id,
-                writers=writers,
-                own={rank: data},
-                read_back=read_back,
-            )
-        except UnavailableError:
-            raise
-        except CkptArchiveError as error:
-            finished.append((place, error))
-        else:
-            finished.append((place, outcome))
-    return finished
+    return [
+        (place, _finish(store, executor, archive_id, place, rank, read_back=read_back))
+        for place, rank in _open_steps(store, run, attempt).items()
+    ]
+
+
+def finish_commit(
+    store: Store, executor: Executor, archive_id: str, place: Place, *, read_back: bool = False
+) -> Outcome | CkptArchiveError:
+    """Like `finish_commits`, for one checkpoint, wherever it stands among those of its attempt."""
+    ranks = contributed_ranks(store, place)
+    if not ranks:
+        return Awaiting((0,))
+    return _finish(store, executor, archive_id, place, min(ranks), read_back=read_back)
+
+
+def _finish(
+    store: Store, executor: Executor, archive_id: str, place: Place, rank: int, *, read_back: bool
+) -> Outcome | CkptArchiveError:
+    """Commit a checkpoint if it is complete; `rank` is one that has contributed to it."""
+    try:
+        receipt, data = read_receipt(store, place, rank)
+        return try_commit(
+            store,
+            executor,
+            place,
+            archive_id=archive_id,
+            writers=receipt.contribution.writers,
+            own={rank: data},
+            read_back=read_back,
+        )
+    except UnavailableError:
+        raise
+    except CkptArchiveError as error:
+        return error
 
 
 def _open_steps(store: Store, run: str, attempt: int) -> dict[Place, int]:

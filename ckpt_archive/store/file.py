@@ -140,7 +140,7 @@ class FileStore:
             self._stream(file, info, 0, info.size_bytes, lambda chunk: chunks.append(bytes(chunk)))
         return StoredBytes(info, b"".join(chunks))
 
-    def fetch(self, key: str, *, offset: int, length: int, etag: str, sink: Sink) -> None:
+    def fetch(self, key: str, *, offset: int, length: int, etag: str | None, sink: Sink) -> None:
         """See `Store.fetch`."""
         with self._tree.open(key) as file:
             with self._tree.failures(key):

@@ -109,9 +109,9 @@ def refused(key: str, sent: int, computed: int) -> errors.ChecksumRefusedError:
     )
 
 
-def check_current(info: ObjectInfo, etag: str) -> None:
-    """Check that an object still is the one a reader began with, else raise `ConflictError`."""
-    if info.etag != etag:
+def check_current(info: ObjectInfo, etag: str | None) -> None:
+    """Check that an object still is the one a reader began with, if it says which, else raise `ConflictError`."""
+    if etag is not None and info.etag != etag:
         raise errors.ConflictError(
             f"{info.key} was replaced while it was read",
             hint="Nothing may replace an object: find out who did, and retry.",

@@ -73,7 +73,7 @@ class MemoryStore:
         keys.check_small(found.info, limit_bytes)
         return StoredBytes(found.info, b"".join(found.chunks))
 
-    def fetch(self, key: str, *, offset: int, length: int, etag: str, sink: Sink) -> None:
+    def fetch(self, key: str, *, offset: int, length: int, etag: str | None, sink: Sink) -> None:
         """See `Store.fetch`."""
         found = self._get(key)
         keys.check_current(found.info, etag)

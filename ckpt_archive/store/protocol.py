@@ -130,10 +130,12 @@ class Store(Protocol):
         """
         ...
 
-    def fetch(self, key: str, *, offset: int, length: int, etag: str, sink: Sink) -> None:
+    def fetch(self, key: str, *, offset: int, length: int, etag: str | None, sink: Sink) -> None:
         """Stream `length` bytes from `offset` into `sink`, in order.
 
         Every byte given to `sink` was received, but when this raises, `sink` may have seen any prefix of the range.
+        `etag` holds several reads of one object together; None is for whoever got key and size from a record that says what
+        the object is, and has never asked for its ETag.
 
         Raises:
             ConflictError: The object no longer has this `etag`.

@@ -112,7 +112,7 @@ class RetryingStore:
         """See `Store.read`."""
         return self._insist(lambda: self._inner.read(key, limit_bytes=limit_bytes))
 
-    def fetch(self, key: str, *, offset: int, length: int, etag: str, sink: Sink) -> None:
+    def fetch(self, key: str, *, offset: int, length: int, etag: str | None, sink: Sink) -> None:
         """See `Store.fetch`."""
         delivery = _Delivery(sink)
 

@@ -117,7 +117,7 @@ class S3Store:
                 # Raises when it is shorter than was announced.
                 return StoredBytes(info, stream.read())
 
-    def fetch(self, key: str, *, offset: int, length: int, etag: str, sink: Sink) -> None:
+    def fetch(self, key: str, *, offset: int, length: int, etag: str | None, sink: Sink) -> None:
         """See `Store.fetch`."""
         if length == 0:
             # S3 knows no empty range.
@@ -125,17 +125,18 @@ class S3Store:
             keys.check_current(info, etag)
             keys.check_range(info, offset, length)
             return
+        condition: dict[str, Any] = {} if etag is None else {"IfMatch": f'"{etag}"'}
         with self.asking("read", key) as (client, _):
             answer = client.get_object(
                 Bucket=self._bucket,
                 Key=self._prefix + key,
                 Range=f"bytes={offset}-{offset + length - 1}",
-                IfMatch=f'"{etag}"',
+                **condition,
             )
             sent = answer["ContentLength"]
         with closing(s3_wire.Receiving(answer["Body"])) as receiving:
             # A range that reaches over the end is cut short by S3.
-            keys.check_range(ObjectInfo(key, offset + sent, etag), offset, length)
+            keys.check_range(ObjectInfo(key, offset + sent, etag or ""), offset, length)
             buffer = memoryview(bytearray(min(_BUFFER_BYTES, length)))
             received = 0
             while received < length:

@@ -129,6 +129,20 @@ def make_client(connection: Connection) -> "S3Client":
     return make(unsigned | {"addressing_style": "path"})
 
 
+def session_credentials(connection: Connection) -> tuple[str, str, str] | None:
+    """Access key id, secret and session token ("" for none) as they are at this moment; None if there are none.
+
+    For a library that signs its requests itself.
+    """
+    if connection.access_key and connection.secret_key:
+        return connection.access_key, connection.secret_key, ""
+    found = boto3.session.Session().get_credentials()
+    if found is None:
+        return None
+    frozen = found.get_frozen_credentials()
+    return frozen.access_key, frozen.secret_key, frozen.token or ""
+
+
 def keep_credentials_out_of_logs() -> None:
     """The SDK logs whole requests at DEBUG, session token included; called before each, as levels may be lowered later."""
     for logger in _SDK_LOGGERS:

@@ -159,6 +159,18 @@ class ReadConformance(Fixtures):
         store.create("key", Body.of(data))
         assert fetched(store, store.head("key"), offset, length) == data[offset : offset + length]
 
+    def test_a_range_of_whatever_object_is_there(self, store: Store) -> None:
+        """By a reader that has key and size from a record, and has asked for no ETag."""
+        put(store, "key")
+        for offset, length in ((1, 2), (3, 0)):
+            data = bytearray()
+            store.fetch("key", offset=offset, length=length, etag=None, sink=data.extend)
+            assert bytes(data) == b"key"[offset : offset + length]
+        with pytest.raises(IntegrityError):
+            store.fetch("key", offset=1, length=3, etag=None, sink=lambda _: None)
+        with pytest.raises(NotFoundError):
+            store.fetch("nothing", offset=0, length=1, etag=None, sink=lambda _: None)
+
     def test_a_range_beyond_the_end_is_an_error(self, store: Store) -> None:
         """Never fewer bytes without a word."""
         put(store, "key")

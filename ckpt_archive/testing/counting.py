@@ -52,7 +52,7 @@ class CountingStore:
         """See `Store.read`."""
         return self._count("read").read(key, limit_bytes=limit_bytes)
 
-    def fetch(self, key: str, *, offset: int, length: int, etag: str, sink: Sink) -> None:
+    def fetch(self, key: str, *, offset: int, length: int, etag: str | None, sink: Sink) -> None:
         """See `Store.fetch`."""
         self._count("fetch").fetch(key, offset=offset, length=length, etag=etag, sink=sink)
 

@@ -74,7 +74,7 @@ class HookedStore:
         """See `Store.read`."""
         return self._do("read", key, lambda: self._inner.read(key, limit_bytes=limit_bytes))
 
-    def fetch(self, key: str, *, offset: int, length: int, etag: str, sink: Sink) -> None:
+    def fetch(self, key: str, *, offset: int, length: int, etag: str | None, sink: Sink) -> None:
         """See `Store.fetch`."""
         self._do("fetch", key, lambda: self._inner.fetch(key, offset=offset, length=length, etag=etag, sink=sink))
 

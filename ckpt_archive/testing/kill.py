@@ -276,7 +276,7 @@ class KillAt(HookedStore):
 
         return self._sending("upload_part", (key, number), body, call)
 
-    def fetch(self, key: str, *, offset: int, length: int, etag: str, sink: Sink) -> None:
+    def fetch(self, key: str, *, offset: int, length: int, etag: str | None, sink: Sink) -> None:
         """See `Store.fetch`."""
         calling = self._moments.about("fetch", key)
         calling.at(When.BEFORE)

@@ -8,7 +8,8 @@ from pathlib import Path
 import click
 import pytest
 
-from ckpt_archive.cli.main import VERBS, group
+from ckpt_archive.cli.group import Verbs
+from ckpt_archive.cli.main import group
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -39,20 +40,22 @@ def quoted() -> list[tuple[str, str]]:
 
 def check(command: str) -> None:
     """Placeholders such as N stand for values, so values are not converted."""
-    words = shlex.split(command)
-    with click.Context(group, info_name="ckpt-archive") as context:
-        _, words, _ = group.make_parser(context).parse_args(words)
-        if not words:
+    _check(group, "ckpt-archive", shlex.split(command))
+
+
+def _check(found: click.Command, name: str, arguments: list[str]) -> None:
+    with click.Context(found, info_name=name) as context:
+        _, rest, _ = found.make_parser(context).parse_args(arguments)
+        if isinstance(found, Verbs):
+            if not rest:
+                return
+            verb, *rest = rest
+            inner = found.get_command(context, verb)
+            assert inner is not None, f"there is no verb {verb!r}"
+            if rest:  # else the verb is spoken of
+                _check(inner, verb, rest)
             return
-        verb, *arguments = words
-        assert verb in VERBS, f"there is no verb {verb!r}"
-        found = group.get_command(context, verb)
-        assert found is not None
-        if not arguments:
-            return  # the verb is spoken of
-        with click.Context(found, info_name=verb) as inner:
-            _, rest, _ = found.make_parser(inner).parse_args(arguments)
-        assert not rest, f"it takes no argument {rest[0]!r}"
+    assert not rest, f"it takes no argument {rest[0]!r}"
 
 
 def test_documents_quote_commands() -> None:
@@ -64,7 +67,7 @@ def test_every_quoted_command_exists(document: str, command: str) -> None:
     check(command)
 
 
-@pytest.mark.parametrize("wrong", ["thaw r 1", "dev-server DIR", "ls --step N", "--step 1 ls", "show r 1 2"])
+@pytest.mark.parametrize("wrong", ["thaw r 1", "dev-server DIR", "ls --step N", "--step 1 ls", "show r 1 2", "index thaw", "index sync x"])
 def test_a_wrong_one_would_be_found(wrong: str) -> None:
     with pytest.raises((AssertionError, click.UsageError)):
         check(wrong)

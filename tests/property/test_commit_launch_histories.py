@@ -19,6 +19,10 @@ from ckpt_archive.testing.checkpoints import ARCHIVE_ID, ManualClock
 from ckpt_archive.testing.counting import CountingStore
 from ckpt_archive.testing.hooked import HookedStore, Request
 
+MARKER = layout.PENDING
+RECORD = layout.RUNS
+"""Where the last object lies that whoever dies has created."""
+
 
 class Killed(BaseException):
     """The process died."""
@@ -77,16 +81,16 @@ class Histories(RuleBasedStateMachine):
         if offline:
             self.waiting.append(made)
         else:
-            self.record(made, ended=False, dies=False)
+            self.record(made, ended=False, dies="")
 
     @precondition(lambda self: self.waiting)
-    @rule(index=st.integers(0, 9), ended=st.booleans(), dies=st.booleans())
-    def reach_the_store(self, index: int, ended: bool, dies: bool) -> None:
-        """A launch that began offline gets its record, perhaps after its end, perhaps dying right after."""
+    @rule(index=st.integers(0, 9), ended=st.booleans(), dies=st.sampled_from(["", MARKER, RECORD]))
+    def reach_the_store(self, index: int, ended: bool, dies: str) -> None:
+        """A launch that began offline gets its record, perhaps after its end, perhaps dying right after it or its marker."""
         self.pass_time()
         self.record(self.waiting.pop(index % len(self.waiting)), ended, dies)
 
-    def record(self, made: ModelLaunch, ended: bool, dies: bool) -> None:
+    def record(self, made: ModelLaunch, ended: bool, dies: str) -> None:
         asked = replace(made.request, ended=ended)
         expected = self.model_latest()
         on_time = [launch for launch in self.recorded if not launch.late]
@@ -99,13 +103,13 @@ class Histories(RuleBasedStateMachine):
             return Resumption(made.choice if made.explicit else now.head, made.explicit)
 
         def after(request: Request) -> None:
-            if dies and request.verb == "create":
+            if request.verb == "create" and request.key.startswith(dies or "nowhere"):
                 raise Killed
 
         try:
             launch = open_launch(HookedStore(self.store, after=after), asked, choose)
         except Killed:
-            launch = self.again(asked)
+            launch = self.again(asked) if dies == RECORD else open_launch(self.store, asked, choose)
         made.request = asked
         self.recorded.append(made)
         assert (launch.attempt, launch.late) == (len(self.recorded) - 1, made.late)

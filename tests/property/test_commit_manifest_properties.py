@@ -13,7 +13,7 @@ from ckpt_archive.commit.archive_record import ArchiveRecord
 from ckpt_archive.commit.decision import GAP, Decision
 from ckpt_archive.commit.launch import Fallback, Launch
 from ckpt_archive.commit.manifest import Manifest
-from ckpt_archive.commit.marker import CommitMarker
+from ckpt_archive.commit.marker import Marker
 from ckpt_archive.commit.receipt import Receipt
 from ckpt_archive.contribution import Contribution
 from ckpt_archive.errors import ConflictError, IntegrityError, InvalidInputError
@@ -98,7 +98,7 @@ RECORDS: dict[str, tuple[bytes, Callable[[bytes, str], object]]] = {
     ),
     "decision": (Decision(ARCHIVE_ID, "run", 1, 100, GAP, "full", "node", NOON).encode(), Decision.decode),
     "archive": (ArchiveRecord(ARCHIVE_ID, NOON).encode(), ArchiveRecord.decode),
-    "marker": (CommitMarker(ARCHIVE_ID, PLACE, "ab" * 32).encode(), CommitMarker.decode),
+    "marker": (Marker.of_commit(ARCHIVE_ID, PLACE, "ab" * 32).encode(), Marker.decode),
 }
 
 

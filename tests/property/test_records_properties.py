@@ -19,9 +19,10 @@ from ckpt_archive.agent.node import Agent
 from ckpt_archive.agent.settings import AgentSettings
 from ckpt_archive.commit.archive_record import ArchiveRecord
 from ckpt_archive.commit.decision import Decision
+from ckpt_archive.commit.event import Event
 from ckpt_archive.commit.launch_record import Launch
 from ckpt_archive.commit.manifest import Manifest
-from ckpt_archive.commit.marker import CommitMarker
+from ckpt_archive.commit.marker import Marker
 from ckpt_archive.commit.receipt import Receipt
 from ckpt_archive.errors import CkptArchiveError, IntegrityError, InvalidInputError
 from ckpt_archive.local import gaps, share_facts
@@ -43,6 +44,7 @@ DECODERS: Mapping[str, Decode] = {
     "archive": ArchiveRecord.decode,
     "archived": share_facts.decode_archived,
     "decision": Decision.decode,
+    "event": Event.decode,
     "digests": lambda data, what: Share.from_json(record.decode("digests", data, what)),
     "gap": share_facts.decode_gap,
     "launch": Launch.decode,
@@ -50,7 +52,7 @@ DECODERS: Mapping[str, Decode] = {
     "local-launch": LocalLaunch.decode,
     "local-resume": Resume.decode,
     "manifest": Manifest.decode,
-    "marker": CommitMarker.decode,
+    "marker": Marker.decode,
     "missed-save": gaps._decode,
     "promote": share_facts.decode_promotion,
     "receipt": Receipt.decode,

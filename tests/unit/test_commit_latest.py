@@ -32,6 +32,7 @@ def cost_of_latest(store: Store) -> dict[str, int]:
 
 
 def cost_of_launch(store: Store, key: str) -> dict[str, int]:
+    """Two objects are created: the marker, and the record that it names."""
     counting = CountingStore(store)
     begin(counting, key)
     return dict(counting.requests)
@@ -64,7 +65,7 @@ def test_latest_costs_the_same_after_3_and_3000_checkpoints(count: int) -> None:
         commit(store, 0, step)
     assert latest(store, "run") == Place("run", 0, count - 1)
     assert cost_of_latest(store) == {"list": 2, "read": 1}
-    assert cost_of_launch(store, "b") == {"list": 2, "read": 1, "create": 1}
+    assert cost_of_launch(store, "b") == {"list": 2, "read": 1, "create": 2}
 
 
 @pytest.mark.parametrize("count", [3, 3_000])
@@ -76,7 +77,7 @@ def test_latest_costs_the_same_after_3_and_3000_launches_that_committed_nothing(
         begin(store, f"empty-{index}")
     assert latest(store, "run") == Place("run", 0, 100)
     assert cost_of_latest(store) == {"list": 2, "read": 2}
-    assert cost_of_launch(store, "next") == {"list": 2, "read": 2, "create": 1}
+    assert cost_of_launch(store, "next") == {"list": 2, "read": 2, "create": 2}
 
 
 @pytest.mark.parametrize("count", [3, 300])
@@ -92,7 +93,7 @@ def test_latest_costs_the_same_after_3_and_300_late_launches(count: int) -> None
         commit(store, late, 1_000 + index)
     assert latest(store, "run") == Place("run", 0, 100)
     assert cost_of_latest(store) == {"list": 2, "read": 3}
-    assert cost_of_launch(store, "next") == {"list": 2, "read": 3, "create": 1}
+    assert cost_of_launch(store, "next") == {"list": 2, "read": 3, "create": 2}
     assert latest(store, "run") == Place("run", 0, 100)
     assert cost_of_latest(store) == {"list": 3, "read": 3}
 

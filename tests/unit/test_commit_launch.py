@@ -17,11 +17,13 @@ from ckpt_archive.commit.launch import (
     push_key,
     watch_key,
 )
+from ckpt_archive.commit.marker import Marker, read_marker, write_marker
 from ckpt_archive.errors import ConflictError, IntegrityError, InvalidInputError, UnavailableError
 from ckpt_archive.place import Place
 from ckpt_archive.store.body import Body
 from ckpt_archive.store.memory import MemoryStore
 from ckpt_archive.store.protocol import Listing, Store
+from ckpt_archive.testing.archives import content
 from ckpt_archive.testing.checkpoints import ARCHIVE_ID, NOON, ManualClock, archive_files
 from ckpt_archive.testing.hooked import HookedStore, Request
 
@@ -89,7 +91,7 @@ def test_record_landed_and_answer_was_lost_and_the_try_was_repeated() -> None:
     request_ = request("a")
 
     def before(asked: Request) -> None:
-        if asked.verb == "create":
+        if (asked.verb, asked.key) == ("create", layout.attempt_record("run", 0)):
             open_launch(store, request_, go_on)  # The first try of this very create.
 
     launch = open_launch(HookedStore(store, before=before), request_, go_on)
@@ -104,7 +106,7 @@ def test_record_of_a_new_attempt_landed_and_answer_was_lost() -> None:
     again = request(push_key("run"), join=False)
 
     def before(asked: Request) -> None:
-        if asked.verb == "create":
+        if (asked.verb, asked.key) == ("create", layout.attempt_record("run", 1)):
             open_launch(store, again, go_on)
 
     assert open_launch(HookedStore(store, before=before), again, go_on).attempt == 1
@@ -115,7 +117,7 @@ def test_died_right_after_the_record_landed() -> None:
     store = MemoryStore()
 
     def after(asked: Request) -> None:
-        if asked.verb == "create":
+        if (asked.verb, asked.key) == ("create", layout.attempt_record("run", 0)):
             raise Killed
 
     with pytest.raises(Killed):
@@ -124,6 +126,59 @@ def test_died_right_after_the_record_landed() -> None:
     launch = open_launch(store, request("a", maybe_recorded=True), go_on)
     assert launch.attempt == 0
     assert attempts_in(store) == 2
+
+
+def markers_in(store: Store) -> list[tuple[str, bool]]:
+    """The records that markers of launches name, and whether these are there."""
+    found = [info.key for info in store.list(layout.PENDING).objects]
+    named = [read_marker(content(store, key), key).record_key for key in found if "-launch-" in key]
+    there = {info.key for info in store.list(layout.RUNS).objects}
+    return [(key, key in there) for key in named]
+
+
+def test_died_right_after_the_marker() -> None:
+    """The intent stays, and names the number that the next launch gets: nobody takes it for a launch."""
+    store = MemoryStore()
+
+    def after(asked: Request) -> None:
+        if asked.key.startswith(layout.PENDING):
+            raise Killed
+
+    with pytest.raises(Killed):
+        open_launch(HookedStore(store, after=after), request("a"), go_on)
+    assert markers_in(store) == [(layout.attempt_record("run", 0), False)]
+    assert standing(store, "run") == Standing(None, None)
+    assert open_launch(store, request("a", maybe_recorded=True), go_on).attempt == 0
+    # The same launch says the same again: within the second that is the same marker.
+    assert markers_in(store) == [(layout.attempt_record("run", 0), True)]
+
+
+def test_marker_of_a_launch_landed_and_answer_was_lost_and_the_try_was_repeated() -> None:
+    store = MemoryStore()
+
+    def before(asked: Request) -> None:
+        if asked.key.startswith(layout.PENDING):
+            marker = Marker.of_launch(ARCHIVE_ID, "run", 0, expected.encode())
+            write_marker(store, marker, NOON)
+
+    expected = open_launch(MemoryStore(), request("a"), go_on)
+    assert open_launch(HookedStore(store, before=before), request("a"), go_on) == expected
+
+
+def test_every_record_has_its_marker_first_also_after_a_lost_race() -> None:
+    store = MemoryStore()
+
+    def before(asked: Request) -> None:
+        if (asked.verb, asked.key) == ("create", layout.attempt_record("run", 0)) and not attempts_in(store):
+            open_launch(store, request("b"), go_on)
+
+    hooked = HookedStore(store, before=before)
+    assert open_launch(hooked, request("a"), go_on).attempt == 1
+    created = [asked.key for asked in hooked.requests if asked.verb == "create"]
+    assert [key.startswith(layout.PENDING) for key in created] == [True, False, True, False]
+    # Three intents, two launches: who lost the race had told of the number that he did not get.
+    first, second = (layout.attempt_record("run", number) for number in (0, 1))
+    assert sorted(markers_in(store)) == [(second, True), (first, True), (first, True)]
 
 
 def test_two_nodes_of_a_launch_at_once_get_one_record_although_they_chose_differently() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from ckpt_archive import record, strictjson
 from ckpt_archive.commit.manifest import Manifest, ReceiptEntry
-from ckpt_archive.commit.marker import CommitMarker, write_marker
+from ckpt_archive.commit.marker import Marker, write_marker
 from ckpt_archive.commit.receipt import Receipt
 from ckpt_archive.contribution import Contribution
 from ckpt_archive.digest import sha256_hex
@@ -169,10 +169,10 @@ def test_the_root_of_1000_writers_stays_small() -> None:
 
 def test_a_marker_written_twice_within_a_second_is_one_marker() -> None:
     store = MemoryStore()
-    marker = CommitMarker(ARCHIVE_ID, PLACE, "ab" * 32)
+    marker = Marker.of_commit(ARCHIVE_ID, PLACE, "ab" * 32)
     keys = {write_marker(store, marker, NOON), write_marker(store, marker, NOON + timedelta(milliseconds=1))}
     assert keys == {f"log/pending/2026/03/01/12/20260301T120000-commit-{'ab' * 16}.json"}
     stored = store.read(*keys, limit_bytes=10_000).data
-    assert CommitMarker.decode(stored, "it") == marker
-    with pytest.raises(IntegrityError, match="not the marker of a commit"):
-        CommitMarker.decode(rewritten(stored, b'"commit"', b'"hold"'), "it")
+    assert Marker.decode(stored, "it") == marker
+    with pytest.raises(IntegrityError, match="'hold' is not a valid MarkerKind"):
+        Marker.decode(rewritten(stored, b'"commit"', b'"hold"'), "it")

@@ -60,6 +60,19 @@ def test_what_a_launcher_says(
     assert (found.scheduler_key, found.rank, found.world_size) == (key, rank, world_size)
 
 
+@pytest.mark.parametrize(
+    ("variables", "actor"),
+    [
+        ({}, ""),
+        ({"CKPT_ARCHIVE_ACTOR": "ci/nightly", "USER": "anna", "LOGNAME": "bert"}, "ci/nightly"),
+        ({"CKPT_ARCHIVE_ACTOR": "", "USER": "anna", "LOGNAME": "bert"}, "anna"),
+        ({"LOGNAME": "bert"}, "bert"),
+    ],
+)
+def test_who_it_is(variables: Mapping[str, str], actor: str) -> None:
+    assert Environment.read(variables).actor == actor
+
+
 def test_our_own_variables() -> None:
     found = Environment.read(
         {"CKPT_ARCHIVE_URL": "s3://b/p", "CKPT_ARCHIVE_STAGING": "/ssd", "CKPT_ARCHIVE_LAUNCH_KEY": "k"}

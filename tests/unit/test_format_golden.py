@@ -13,10 +13,11 @@ from ckpt_archive.archive import Archive
 from ckpt_archive.commit import layout
 from ckpt_archive.commit.archive_record import ArchiveRecord
 from ckpt_archive.commit.decision import GAP, PROMOTE, Decision, read_decisions
+from ckpt_archive.commit.event import Event
 from ckpt_archive.commit.latest import latest
 from ckpt_archive.commit.launch_record import Launch
 from ckpt_archive.commit.manifest import Manifest
-from ckpt_archive.commit.marker import CommitMarker
+from ckpt_archive.commit.marker import Marker
 from ckpt_archive.commit.receipt import Receipt
 from ckpt_archive.digest import sha256_hex
 from ckpt_archive.errors import IntegrityError, InvalidInputError
@@ -100,10 +101,11 @@ Reencode = Callable[[bytes], bytes]
 KEPT: Mapping[str, Reencode] = {
     "archive": lambda data: ArchiveRecord.decode(data, "it").encode(),
     "decision": lambda data: Decision.decode(data, "it").encode(),
+    "event": lambda data: Event.decode(data, "it").encode(),
     "launch": lambda data: Launch.decode(data, "it").encode(),
     "local-launch": lambda data: LocalLaunch.decode(data, "it").encode(),
     "manifest": lambda data: Manifest.decode(data, "it").encode(),
-    "marker": lambda data: CommitMarker.decode(data, "it").encode(),
+    "marker": lambda data: Marker.decode(data, "it").encode(),
     "receipt": lambda data: Receipt.decode(data, "it").encode(),
     "seal": lambda data: Seal.decode(data, "it").encode(),
 }

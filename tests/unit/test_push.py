@@ -87,8 +87,9 @@ def test_what_a_push_costs(store: MemoryStore, folder: Path) -> None:
     connection = connected(counting)
     counting.reset()
     push(local_machine(clock=ManualClock()), connection, PushRequest(str(folder), "run", 100))
-    # Launch: list, and as there is none a list of manifests, create. Dead commits: 2 lists. Receipt: list. Data: list,
-    # uploads, a multipart object of 4 parts, two objects sent whole. Receipt: create. Commit: 2 lists, marker, manifest.
+    # Launch: list, and as there is none a list of manifests, marker, create. Dead commits: 2 lists. Receipt: list. Data:
+    # list, uploads, a multipart object of 4 parts, two objects sent whole. Receipt: create. Commit: 2 lists, marker,
+    # manifest.
     assert counting.requests == {
         "list": 8,
         "list_uploads": 1,
@@ -96,7 +97,7 @@ def test_what_a_push_costs(store: MemoryStore, folder: Path) -> None:
         "upload_part": 4,
         "complete_upload": 1,
         "head": 1,
-        "create": 6,
+        "create": 7,
     }
 
 

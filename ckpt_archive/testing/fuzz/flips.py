@@ -14,10 +14,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ckpt_archive.commit import catalog
+from ckpt_archive.commit import catalog, layout
 from ckpt_archive.commit.decision import read_decisions
+from ckpt_archive.commit.event import Event, read_event
 from ckpt_archive.commit.latest import latest
-from ckpt_archive.commit.marker import CommitMarker
+from ckpt_archive.commit.marker import Marker, read_marker
 from ckpt_archive.errors import CkptArchiveError
 from ckpt_archive.local.agent_status import read_status
 from ckpt_archive.local.gaps import peek_missed
@@ -39,7 +40,8 @@ _BYTES = ("data", "receipts", "manifests")  # a restore reads them
 _OWN = {
     "attempts": ("latest", "restore latest", "runs", "push again"),
     "decisions": ("decisions", "doctor"),
-    "log": ("markers",),
+    "pending": ("markers",),
+    "events": ("events",),
 }
 
 
@@ -56,7 +58,7 @@ class Flip:
         """What kind of stored object it is."""
         parts = self.name.split("/")
         if not self.staged:
-            return parts[2] if parts[0] == "runs" else parts[0]
+            return {"runs": parts[2:3], "log": parts[1:2]}.get(parts[0], parts)[0]
         if "files" in parts:
             return "staged file"
         if "launches" in parts:
@@ -95,6 +97,7 @@ class Bench:
             "doctor": lambda: node.archive().doctor(),
             "decisions": lambda: read_decisions(scene.shelf, "run-a", 1),
             "markers": self._markers,
+            "events": self._events,
             "push again": self._push_again,
             "restore latest": lambda: self._restore("run-a", None),
         }
@@ -109,7 +112,8 @@ class Bench:
         self.expected: dict[str, Any] = {}
         for name, read in self.readers.items():
             self.expected[name] = read()
-        require(not scene.shelf.added(scene.before), "reading wrote")
+        require(all(key.startswith("log/") for key in scene.shelf.added(scene.before)), "reading wrote")
+        scene.shelf.put_back(scene.before)
         for run, step in self.committed:
             self._restore(run, step)
         for name, read in self.staged_readers.items():
@@ -122,9 +126,17 @@ class Bench:
         """The archive, in a new process."""
         return self.scene.node.archive()
 
-    def _markers(self) -> list[CommitMarker]:
+    def _markers(self) -> list[Marker]:
         shelf = self.scene.shelf
-        return [CommitMarker.decode(content(shelf, key), key) for key in shelf.sizes() if key.startswith("log/")]
+        return [read_marker(content(shelf, key), key) for key in self._kept(layout.PENDING)]
+
+    def _events(self) -> list[Event]:
+        shelf = self.scene.shelf
+        return [read_event(content(shelf, key), key) for key in self._kept(layout.EVENTS)]
+
+    def _kept(self, prefix: str) -> list[str]:
+        """What lay there before anything was read: whoever restores or verifies leaves a record of it."""
+        return [key for key in self.scene.shelf.sizes() if key.startswith(prefix) and key in self.scene.before[0]]
 
     def _push_again(self) -> list[Any]:
         return [self.archive.push(source, run, step) for (run, step), source in self.scene.pushed.items()]

@@ -10,9 +10,10 @@ from typing import Any
 from ckpt_archive import clock, record
 from ckpt_archive.commit.archive_record import ArchiveRecord
 from ckpt_archive.commit.decision import Action, Decision
+from ckpt_archive.commit.event import Event
 from ckpt_archive.commit.launch_record import Fallback, Launch
 from ckpt_archive.commit.manifest import Manifest
-from ckpt_archive.commit.marker import CommitMarker
+from ckpt_archive.commit.marker import Marker
 from ckpt_archive.commit.receipt import Receipt
 from ckpt_archive.errors import ConflictError, IntegrityError, InvalidInputError
 from ckpt_archive.local.facts import Decode
@@ -76,6 +77,14 @@ def launch(**said: Any) -> Launch:
     return Launch(**{**told, **said})
 
 
+def event() -> Event:
+    """About that checkpoint, with all that an event may say."""
+    return Event(
+        ARCHIVE_ID, "held", "e" * 32, NOON, "anna", "node-a", (PLACE, replace(PLACE, step=300)), "run-a", 0,
+        "case 4711", "b" * 64, "ok", "asked for", NOON, 10**9, {"case": {"id": 4711, "é": [1.5, None]}},
+    )  # fmt: skip
+
+
 def seal() -> Seal:
     """Of a share."""
     files = tuple(SealedFile(path, len(data), 10**18 + 7, 42) for path, data in sorted(FILES.items()))
@@ -116,6 +125,12 @@ def _launch_taken(found: Launch) -> None:
     _again(Launch.decode)(found)
     require(found.falls_back_to is None or found.falls_back_to.attempt < found.attempt, "it falls back to itself")
     require(not found.late or found.falls_back_to is not None, "late without the one that answers")
+
+
+def _marker_taken(found: Marker) -> None:
+    _again(Marker.decode)(found)
+    require(len(found.identity) == 32, "an id of another length")
+    require(".." not in found.record_key and found.record_key.count("/") in (3, 4, 5), "a key of another shape")
 
 
 def _local_launch() -> LocalLaunch:
@@ -179,7 +194,12 @@ def record_kinds() -> list[Kind]:
     first = receipts()[0]
     alone = receipts(1)[0]
     late = launch(late=True, falls_back_to=Fallback(2, None), branch=1, explicit=False, resume_from=None)
-    marker = CommitMarker(ARCHIVE_ID, PLACE, "a" * 64)
+    markers = (
+        Marker.of_commit(ARCHIVE_ID, PLACE, "a" * 64),
+        Marker.of_launch(ARCHIVE_ID, "run-a", 3, b"launch"),
+        Marker.of_decision(ARCHIVE_ID, PLACE, b"decision"),
+        Marker.of_event(ARCHIVE_ID, "key-published", "e" * 32, NOON),
+    )
     decision = Decision(ARCHIVE_ID, *_place(), Action.GAP, "the disk is full", "node-a", NOON)
     attempt = LocalAttempt(ARCHIVE_ID, 3, late=False)
     resume = Resume(Place("run-a", 1, 100), explicit=True, source="ring", from_ring=(0, 100))
@@ -199,7 +219,8 @@ def record_kinds() -> list[Kind]:
         _kind("launch", launch().encode(), Launch.decode, _launch_taken, 60),
         _kind("late launch", late.encode(), Launch.decode, _launch_taken, 20),
         _kind("decision", decision.encode(), Decision.decode, _again(Decision.decode), 40),
-        _kind("marker", marker.encode(), CommitMarker.decode, _again(CommitMarker.decode), 30),
+        *(_kind(f"{marker.kind} marker", marker.encode(), Marker.decode, _marker_taken, 20) for marker in markers),
+        _kind("event", event().encode(), Event.decode, _again(Event.decode), 60),
         _kind("seal", seal().encode(), Seal.decode, _again(Seal.decode), 90),
         _kind("digests", record.encode("digests", first.share.to_json(), {}), _digests, _share_taken, 50),
         _kind("local launch", _local_launch().encode(), LocalLaunch.decode, _again(LocalLaunch.decode), 40),

@@ -9,10 +9,12 @@ from typing import Any
 
 from ckpt_archive.commit.archive_record import create_archive
 from ckpt_archive.commit.decision import Action, Decision, decide
+from ckpt_archive.commit.event import Event, record_event, store_time
 from ckpt_archive.commit.latest import standing
 from ckpt_archive.local.agent_status import AgentStatus, write_status
 from ckpt_archive.local.gaps import record_missed
 from ckpt_archive.local.quarantine import set_aside
+from ckpt_archive.place import Place
 from ckpt_archive.promotion import Every
 from ckpt_archive.settings import Environment
 from ckpt_archive.store.protocol import StoreLimits
@@ -129,6 +131,9 @@ class Scene:
         gap = Decision(self.site.ids[URL], "run-a", newest.attempt, 9, Action.GAP, "full", "node-z", NOON)
         decide(self.shelf, replace(gap, step=30))
         decide(self.shelf, replace(gap, step=31, action=Action.PROMOTE))
+        places = (Place("run-a", newest.attempt, 6), Place("run-d", 0, 10))
+        held = Event(self.site.ids[URL], "held", self.site.nonce(), NOON, "anna", "node-z", places, reason="case 4711")
+        record_event(self.shelf, held, store_time(self.shelf))
 
     def lay_out(self) -> None:
         """Give the node a fresh copy of its staging directory, linked to the master."""

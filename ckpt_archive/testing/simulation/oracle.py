@@ -15,6 +15,7 @@ from typing import Any
 
 from ckpt_archive.digest import sha256_hex
 from ckpt_archive.testing.simulation.diary import COMMON, Diary, Files, Slot, common, own_files, ranks_in
+from ckpt_archive.testing.simulation.feed import EVENT, MARKER, Feed
 from ckpt_archive.testing.simulation.process import Process
 from ckpt_archive.testing.simulation.store import SimStore
 
@@ -29,7 +30,6 @@ _RECEIPT = re.compile(r"receipts/([a-z0-9._-]+)/(\d{8})/(\d{12})/(\d{6})\.json")
 _DATA = re.compile(r"data/([a-z0-9._-]+)/(\d{8})/(\d{12})/(\d{6})/([0-9a-f]{64})")
 _ATTEMPT = re.compile(r"runs/([a-z0-9._-]+)/attempts/(\d{8})\.json")
 _DECISION = re.compile(r"runs/([a-z0-9._-]+)/decisions/(\d{8})/(\d{12})\.json")
-_MARKER = re.compile(r"log/pending/[0-9/]+/[0-9T]+-commit-([0-9a-f]{32})\.json")
 _OTHER = re.compile(r"archive\.json")
 _SCRATCH = ".probe/"
 
@@ -94,7 +94,7 @@ class Oracle:
         self.unreadable: set[At] = set()
         self.choices: dict[str, tuple[int, tuple[int, int] | None]] = {}
         self.receipt_makers: dict[str, Process | None] = {}
-        self._marked: set[str] = set()
+        self._feed = Feed(store.bucket, self._has_been)
         self._named: dict[At, tuple[str, ...]] = {}
         self._answers: dict[str, list[tuple[int, int] | None]] = {}
         self._kinds: tuple[tuple[re.Pattern[str], Callable[[re.Match[str], bytes, Process | None], None]], ...] = (
@@ -103,7 +103,8 @@ class Oracle:
             (_MANIFEST, self._manifest),
             (_ATTEMPT, self._attempt),
             (_DECISION, self._decision),
-            (_MARKER, self._marker),
+            (MARKER, lambda match, data, _: self._feed.marker(match, data)),
+            (EVENT, lambda match, data, _: self._feed.event(match, data)),
             (_OTHER, lambda *_: None),
         )
 
@@ -121,9 +122,9 @@ class Oracle:
         if key in self._bucket.rotted and not key.startswith("data/"):
             assert not self._enforced, f"{key} was taken with wrong bytes"
             self._wrong.add(key)
-            marker = _MARKER.fullmatch(key)
+            marker = MARKER.fullmatch(key)
             if marker is not None:
-                self._marker(marker)
+                self._feed.marker_came_wrong(marker)
             manifest = _MANIFEST.fullmatch(key)
             if manifest is not None:
                 self.unreadable.add(_at(manifest))
@@ -135,12 +136,13 @@ class Oracle:
                 return
         raise AssertionError(f"{key} has no place in an archive")
 
+    def _has_been(self, at: At) -> bool:
+        """Whether a checkpoint was committed, or what the store holds of it is damaged."""
+        return at in self.archived or self.is_damaged(at)
+
     def deleted(self, key: str) -> None:
         """An object is gone."""
         assert key.startswith(_SCRATCH), f"{key} was deleted"
-
-    def _marker(self, match: re.Match[str], *_: object) -> None:
-        self._marked.add(match[1])
 
     def _data(self, match: re.Match[str], data: bytes, _: Process | None) -> None:
         if hashlib.sha256(data).hexdigest() != match[5]:
@@ -171,8 +173,7 @@ class Oracle:
         assert not unknown, f"{match[0]} is of a launch that was never recorded"
         mixed = launch is not None and launch["launch_key"] != fields["launch_key"] and not self._records_rotted(run)
         assert not mixed, f"{match[0]} is of another launch than its attempt"
-        marked = sha256_hex(data)[:32] in self._marked
-        assert marked, f"{match[0]} was created before the marker that tells of it"
+        self._feed.check_marked(match[0], "commit", sha256_hex(data)[:32])
         assert [entry["rank"] for entry in fields["receipts"]] == list(range(fields["writers"]))
         tree: dict[str, bytes] = {}
         named: list[str] = []
@@ -199,6 +200,7 @@ class Oracle:
         run, attempt = match[1], 99_999_999 - int(match[2])
         fields = json.loads(data)
         assert (fields["run"], fields["attempt"]) == (run, attempt), f"{match[0]} is of another place"
+        self._feed.check_marked(match[0], "launch", sha256_hex(data)[:32])
         follows = attempt == 0 or (run, attempt - 1) in self.launches or self.launches_damaged(run)
         assert follows, f"{match[0]} skips a number"
         key = fields["launch_key"]
@@ -212,6 +214,7 @@ class Oracle:
     def _decision(self, match: re.Match[str], data: bytes, _: Process | None) -> None:
         at = (match[1], int(match[2]), int(match[3]))
         fields = json.loads(data)
+        self._feed.check_marked(match[0], "decision", sha256_hex(data)[:32])
         if fields["action"] == "promote":
             self.promoted.add(at)
         if fields["action"] == "gap":

@@ -101,11 +101,11 @@ class SimStore:
             raise _unavailable(fault, key)
         return StoredBytes(found.info, self._flipped(key, found.data) if fault is Fault.FLIP_READ else found.data)
 
-    def fetch(self, key: str, *, offset: int, length: int, etag: str, sink: Sink) -> None:
+    def fetch(self, key: str, *, offset: int, length: int, etag: str | None, sink: Sink) -> None:
         """See `Store.fetch`."""
         fault = self._arrive("store.fetch", key)
         found = self._found(key, fault)
-        if found.info.etag != etag:
+        if etag is not None and found.info.etag != etag:
             raise errors.ConflictError(f"{key} was replaced while it was read", hint="Find out who did.")
         if offset < 0 or length < 0 or offset + length > found.info.size_bytes:
             raise errors.IntegrityError(f"{key} is shorter than {offset + length} bytes", hint="Verify it.")

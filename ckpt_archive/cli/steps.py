@@ -1,0 +1,35 @@
+"""How the steps of a pass are shown, and what they come to for a script."""
+
+from ckpt_archive.cli.columns import number_column, spare, text_column
+from ckpt_archive.cli.exits import FINDINGS
+from ckpt_archive.cli.output import Screen
+from ckpt_archive.maintain.report import MaintainReport
+
+_COLUMNS = (
+    text_column("step"),
+    text_column("state"),
+    text_column("did"),
+    text_column("left"),
+    text_column("problem"),
+    spare(number_column("findings")),
+)
+
+
+def show_steps(screen: Screen, report: MaintainReport) -> int:
+    """Print a row for each step; the exit code. An error is said first: what was found will be found again."""
+    rows = [
+        {
+            "step": step.step,
+            "state": step.state.value,
+            "did": step.did,
+            "left": step.left,
+            "problem": step.problem,
+            "findings": step.findings,
+        }
+        for step in report.steps
+    ]
+    screen.rows(_COLUMNS, rows)
+    error = report.worst_error()
+    if error is not None:
+        return error.exit_code
+    return FINDINGS if report.findings else 0
