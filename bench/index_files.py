@@ -66,7 +66,7 @@ class TableWriter:
         path = f"{folder}part-{self._number:05}.parquet"
         bounds = arrow.Bounds(self.table)
         with pa.OSFile(os.path.join(self.folder, path), "wb") as sink:
-            with arrow.parquet_writer(self.table, sink) as writer:
+            with arrow.parquet_writer(self.table, sink, arrow.ROW_GROUP) as writer:
                 while group is not None:
                     plain = group.cast(self._schema)
                     writer.write_table(plain, row_group_size=arrow.ROW_GROUP)

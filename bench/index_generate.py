@@ -6,6 +6,7 @@ Memory stays bounded by one month. The same arguments give the same rows.
 """
 
 import argparse
+import itertools
 import json
 import os
 import resource
@@ -16,7 +17,7 @@ from typing import Any
 
 import pyarrow as pa
 from index_files import TableWriter, by_column
-from index_rows import Rows
+from index_small import SmallRows
 from index_world import END, MICROS, START, World, months
 
 from ckpt_archive.clock import SystemClock
@@ -35,7 +36,7 @@ def generate(out: str, checkpoints: int, files_per: int) -> list[dict[str, Any]]
     )
     world = World(checkpoints, files_per)
     # Every five minutes something new is there at full size; less often in a small archive.
-    rows = Rows(world, max(300, (END - START) // MICROS // max(1, checkpoints // 32)) * MICROS)
+    rows = SmallRows(world, max(300, (END - START) // MICROS // max(1, checkpoints // 32)) * MICROS)
     writers = {name: TableWriter(out, table) for name, table in schema.TABLES.items()}
     seconds = dict.fromkeys(schema.TABLES, 0.0)
 
@@ -48,7 +49,7 @@ def generate(out: str, checkpoints: int, files_per: int) -> list[dict[str, Any]]
         whole = rows.month(low, high)
         last = high == END
         edges = [low + (high - low) * i // SMALL_FILES for i in range(SMALL_FILES + 1)] if last else [low, high]
-        for begin, past in zip(edges[:-1], edges[1:], strict=True):
+        for begin, past in itertools.pairwise(edges):
             part = whole if not last else whole.only((whole.committed >= begin) & (whole.committed < past))
             count = len(part.launch)
             if not count:
@@ -63,11 +64,14 @@ def generate(out: str, checkpoints: int, files_per: int) -> list[dict[str, Any]]
         write(name, None, [table], END)
     return [
         {
-            "table": name, "rows": writer.rows, "mb": round(writer.bytes / 1e6, 1), "bytes_per_row": round(writer.bytes / max(1, writer.rows), 1),
+            "table": name,
+            "rows": writer.rows,
+            "mb": round(writer.bytes / 1e6, 1),
+            "bytes_per_row": round(writer.bytes / max(1, writer.rows), 1),
             "rows_per_second": round(writer.rows / max(1e-9, seconds[name])),
         }
         for name, writer in writers.items()
-    ]  # fmt: skip
+    ]
 
 
 def main() -> None:

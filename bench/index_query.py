@@ -10,7 +10,6 @@ Parameters are values that occur in the archive; those that a question has and t
 import argparse
 import json
 import os
-import re
 import resource
 import statistics
 import subprocess
@@ -18,28 +17,27 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from index_world import months
+from index_world import ENDED
 
 from ckpt_archive.clock import SystemClock
+from ckpt_archive.disk.posix import PosixFileSystem
 from ckpt_archive.executor import ThreadExecutor
 from ckpt_archive.index.query.engine import Engine, Question
 from ckpt_archive.index.query.result import Result
 from ckpt_archive.index.query.sandbox import Limits
+from ckpt_archive.index.questions import SavedQuestion, parse, saved_questions
+from ckpt_archive.store.open import open_store
 from ckpt_archive.store.protocol import Store
 
 CLOCK = SystemClock()
-SAVED = Path(__file__).parent.parent / "ckpt_archive" / "index" / "saved"
-PARAM = re.compile(r"^-- param (\w+) (\w+)(?: = (.*))?$", re.MULTILINE)
 WARM = 5
+SHOWN = 10_000
 GOAL_WARM, GOAL_COLD, GOAL_CHAIN = 1.0, 3.0, 6.0
 
 Values = dict[str, str]
 
 
 def folder_store(folder: str) -> Store:
-    from ckpt_archive.disk.posix import PosixFileSystem
-    from ckpt_archive.store.open import open_store
-
     return open_store(f"file://{os.path.abspath(folder)}", fs=PosixFileSystem(), clock=CLOCK)
 
 
@@ -47,29 +45,19 @@ def engine(store: Store, threads: int = 2) -> Engine:
     return Engine(store, ThreadExecutor(), Limits(threads=threads))
 
 
-def all_rows(result: Result) -> list[tuple[Any, ...]]:
-    return result.rows(None)[0]
+def first_rows(result: Result) -> list[tuple[Any, ...]]:
+    result.columns  # noqa: B018 - runs it
+    return result.rows(SHOWN)[0]
 
 
 def ask(engine: Engine, sql: str) -> list[tuple[Any, ...]]:
-    return engine.ask(Question(sql), all_rows)
+    return engine.ask(Question(sql), first_rows)
 
 
-def fill(text: str, values: Values) -> str:
-    """SQL with its parameters as literals."""
-    for name, kind, default in PARAM.findall(text):
-        value = values.get(name, default).strip("'")
-        literal = (
-            value
-            if kind.upper() in {"INTEGER", "BIGINT", "DOUBLE", "NUMBER", "LONG"}
-            else "'" + value.replace("'", "''") + "'"
-        )
-        if kind.upper() == "DATE":
-            literal = f"DATE {literal}"
-        elif kind.upper().startswith("TIME"):
-            literal = f"TIMESTAMP {literal}"
-        text = re.sub(rf"[$:]{name}\b", literal, text)
-    return text
+def bound(question: SavedQuestion, values: Values) -> str:
+    """Its SQL: what must be given is, everything else keeps its default, which is the whole archive."""
+    given = {one.name: values[one.name] for one in question.parameters if one.default is None}
+    return question.bound(given, ENDED.date())
 
 
 def choose(engine: Engine) -> Values:
@@ -81,26 +69,17 @@ def choose(engine: Engine) -> Values:
     )[0][0]
     rows = ask(
         engine,
-        f"SELECT attempt, step, manifest_sha256, committed_at, project, launch_key FROM checkpoints WHERE run = '{run}' ORDER BY committed_at",
+        f"SELECT attempt, step, manifest_sha256 FROM checkpoints WHERE run = '{run}' ORDER BY committed_at",
     )
-    attempt, step, digest, at, project, key = rows[len(rows) // 2]
+    attempt, step, digest = rows[len(rows) // 2]
     other = rows[-1]
     file = ask(
         engine,
         f"SELECT sha256 FROM files WHERE run = '{run}' AND attempt = {attempt} AND step = {step} ORDER BY path DESC LIMIT 1",
     )[0][0]
-    uri = ask(engine, f"SELECT uri FROM run_sources WHERE run = '{run}' ORDER BY uri LIMIT 1")[0][0]
-    deep = ask(
-        engine,
-        "SELECT descendant FROM lineage_closure WHERE descendant LIKE 'line:%' ORDER BY depth DESC, descendant LIMIT 1",
-    )[0][0]
-    end = months()[-1][0]
-    return {
-        "run": run, "attempt": str(attempt), "step": str(step), "other_run": run, "run2": run, "other_attempt": str(other[0]),
-        "attempt2": str(other[0]), "other_step": str(other[1]), "step2": str(other[1]), "digest": digest, "manifest_sha256": digest,
-        "sha256": file, "file_sha": file, "uri": uri, "source": uri, "node": deep, "project": project, "launch_key": key,
-        "since": f"{at:%Y-%m-01}", "until": f"{end}-20", "from": f"{at:%Y-%m-01}", "to": f"{end}-20", "now": f"{end}-24",
-    }  # fmt: skip
+    source = ask(engine, f"SELECT uri FROM run_sources WHERE run = '{run}' ORDER BY uri LIMIT 1")[0][0]
+    first = {"run": run, "attempt": str(attempt), "step": str(step), "digest": file, "source": source}
+    return first | {"other_run": run, "other_attempt": str(other[0]), "other_step": str(other[1]), "manifest": digest}
 
 
 def drop_cache(folder: str) -> None:
@@ -183,7 +162,7 @@ def main() -> None:
         "--rounds", type=int, default=3, help="how many new processes per question, interleaved (default 3)"
     )
     parser.add_argument("--only", nargs="*", help="names of questions, or beginnings of them")
-    parser.add_argument("--questions", default=str(SAVED), help="folder of .sql files")
+    parser.add_argument("--questions", help="a folder of .sql files instead of the product's")
     parser.add_argument("--json", help="write results to this file")
     parser.add_argument("--markdown", help="write the table to this file")
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
@@ -193,7 +172,10 @@ def main() -> None:
         return
     values = choose(engine(folder_store(chosen.folder)))
     print(json.dumps(values))
-    questions = {path.stem: fill(path.read_text(), values) for path in sorted(Path(chosen.questions).glob("*.sql"))}
+    asked = saved_questions()
+    if chosen.questions:
+        asked = [parse(path.stem, path.read_text()) for path in sorted(Path(chosen.questions).glob("*.sql"))]
+    questions = {question.name: bound(question, values) for question in asked}
     if chosen.only:
         questions = {name: sql for name, sql in questions.items() if name.startswith(tuple(chosen.only))}
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in questions}

@@ -4,6 +4,7 @@ Nothing is kept per checkpoint: its launch and its ordinal give step, time and d
 itself, in any order and in bounded memory, and a digest is the same in every table that names it.
 """
 
+import itertools
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -112,6 +113,10 @@ def _of(paths: Paths, ranks: int, entries: list[tuple[int, str, int]]) -> Shape:
     return Shape(ranks, rank, np.array([paths[entry[1]] for entry in entries]), kind, offset, packed)
 
 
+def _uuid(text: str) -> str:
+    return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
+
+
 class World:
     """Runs and launches as columns.
 
@@ -127,7 +132,7 @@ class World:
         names = [
             f"p{self.run_project[i]:02}-{datetime.fromtimestamp(starts[i] / MICROS, UTC):%Y%m%d}-{digest(1, i, 1)[:6]}"
             if i % 2
-            else "-".join((lambda d: (d[:8], d[8:12], d[12:16], d[16:20], d[20:32]))(digest(1, i, 2)))
+            else _uuid(digest(1, i, 2))
             for i in range(runs)
         ]
         order = np.argsort(np.array(names))
@@ -153,7 +158,7 @@ class World:
         for child in range(1, runs):
             if random.random() < 0.3:
                 self.run_parent[back[child]] = back[random.integers(0, child)]
-        for parent, child in zip(chain[:-1], chain[1:], strict=True):
+        for parent, child in itertools.pairwise(chain):
             self.run_parent[back[child]] = back[parent]
         self._launch(back)
         self.path_names = list(self.paths)

@@ -1,5 +1,6 @@
 """The archive as its users see it. Delegates; decides nothing."""
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from ckpt_archive.index.query.answer import Answer
     from ckpt_archive.index.query.engine import Engine
     from ckpt_archive.machine import Machine
+    from ckpt_archive.maintain.report import MaintainReport
     from ckpt_archive.restore.result import Restored
     from ckpt_archive.run import Run
     from ckpt_archive.ship.push import PushReport
@@ -437,6 +439,18 @@ class Archive:
                 self.connection.store, self._machine, cache=folder, memory_bytes=memory_bytes or asking.MEMORY_BYTES
             )
         return self._engines[folder, memory_bytes]
+
+    def sync(self, *, budget_seconds: float = math.inf) -> "MaintainReport":
+        """Bring what is new into the log, and into the index where `ckpt-archive[index]` is installed; errors are in the report."""
+        from ckpt_archive import compose
+
+        return compose.sync_once(self._machine, self.connection, budget_seconds=budget_seconds)
+
+    def maintain(self, *, budget_seconds: float = 600.0) -> "MaintainReport":
+        """Do all that is to be done periodically; nothing more is begun when the time is over. Errors are in the report."""
+        from ckpt_archive import compose
+
+        return compose.maintain_once(self._machine, self.connection, budget_seconds=budget_seconds)
 
     def probe(self) -> "ProbeReport":
         """What the store can and can not do, tried out on scratch keys."""

@@ -16,6 +16,7 @@ from ckpt_archive.cli import printable
 from ckpt_archive.cli.columns import Column, text_column
 from ckpt_archive.cli.parameters import byte_count, named_text
 from ckpt_archive.cli.verb import Frame, verb
+from ckpt_archive.clock import SystemClock
 from ckpt_archive.errors import InvalidInputError, UnavailableError
 from ckpt_archive.index.query.answer import Answer, json_value, shown
 from ckpt_archive.index.query.asking import Question
@@ -92,7 +93,7 @@ def command(
         return
     if frame.as_json + as_csv + (parquet is not None) > 1:
         raise click.UsageError("--json, --csv and --parquet exclude each other")
-    text = _question(sql, path, saved, dict(given))
+    text = _question(sql, path, saved, dict(given), (as_of or SystemClock().now()).date())
     if show_sql:
         frame.screen.result(text.rstrip("\n"), {"sql": text})
         return
@@ -106,18 +107,18 @@ def command(
         _print(frame, engine.answer(Question(text, as_of), TERMINAL_ROWS if limit is None and on_terminal else limit))
 
 
-def _question(sql: str | None, path: str | None, saved: str | None, given: dict[str, str]) -> str:
+def _question(sql: str | None, path: str | None, saved: str | None, given: dict[str, str], today: date) -> str:
     """The SQL that is meant."""
     if (sql is not None) + (path is not None) + (saved is not None) != 1:
         raise click.UsageError("give SQL, or --file, or --saved")
     if saved is not None:
-        return saved_question(saved).bound(given)
+        return saved_question(saved).bound(given, today)
     if given:
         raise click.UsageError("-p is for --saved")
     if path is None:
         return sql or ""
     with click.open_file(path, "rb") as file:
-        data = file.read(_MOST_SQL_BYTES + 1)
+        data: bytes = file.read(_MOST_SQL_BYTES + 1)
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

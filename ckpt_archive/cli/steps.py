@@ -16,7 +16,11 @@ _COLUMNS = (
 
 
 def show_steps(screen: Screen, report: MaintainReport) -> int:
-    """Print a row for each step; the exit code. An error is said first: what was found will be found again."""
+    """Print a row for each step; the exit code.
+
+    Raises:
+        CkptArchiveError: The worst that a step has met. It goes before findings: what was found will be found again.
+    """
     rows = [
         {
             "step": step.step,
@@ -31,5 +35,5 @@ def show_steps(screen: Screen, report: MaintainReport) -> int:
     screen.rows(_COLUMNS, rows)
     error = report.worst_error()
     if error is not None:
-        return error.exit_code
+        raise error
     return FINDINGS if report.findings else 0

@@ -191,6 +191,11 @@ def pending_marker(kind: str, identity: str, store_time: datetime) -> str:
     return f"{pending_hour(store_time)}{_stamped(kind, identity, store_time)}"
 
 
+def pending_start(moment: datetime) -> str:
+    """The key after which all pending markers of this second and later ones are listed."""
+    return f"{pending_hour(moment)}{moment.astimezone(UTC):{_STAMP}}"
+
+
 def marker_name(key: str) -> RecordName | None:
     """What a marker's key says; None for a key that `pending_marker` does not build, which is none of ours."""
     name = _stamped_name(key)

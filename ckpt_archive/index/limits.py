@@ -18,6 +18,9 @@ SMALL_RECORD_BYTES = 128 << 10
 MAX_RECORD_BYTES = 16 << 20
 """Of a manifest, launch, decision or event that is put into the index: a manifest of 145,000 writers."""
 
+MAX_ANCESTORS = 10_000
+"""Of one node of the lineage. What is deeper stays in `lineage`, which an engine that recurses can follow."""
+
 MAX_STRICT_BYTES = 8 << 20
 """Of a receipt that is odd and has to be looked at member by member: ten times its length in memory."""
 

@@ -5,16 +5,18 @@
     -- answers: where two checkpoints of a launch lie further apart than they should
     -- param run text: the run
     -- param minutes number = 30: what counts as a gap
+    -- param since date = today-30: the first day looked at
     SELECT … WHERE run = :run AND …
 
-Beside ``NAME.sql`` a ``NAME.athena.sql`` may stand, where the dialects differ.
+An empty default is the empty text. Dates are days such as 2026-01-31, or count from today; they become texts, because not
+every engine takes a typed literal everywhere. Beside ``NAME.sql`` a ``NAME.athena.sql`` may stand, where the dialects differ.
 """
 
 import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from importlib import resources
 
 from ckpt_archive.errors import InvalidInputError, NotFoundError
@@ -27,6 +29,7 @@ _PARAMETER = re.compile(
 _PIECES = re.compile(
     r"""'(?:[^']|'')*' | "(?:[^"]|"")*" | --[^\n]* | /\*.*?\*/ | :: | :(?P<name>[A-Za-z_][A-Za-z0-9_]*)""", re.X | re.S
 )
+_RELATIVE = re.compile(r"today([+-][0-9]{1,6})?")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _SUFFIX = ".sql"
 _ATHENA = ".athena"
@@ -71,11 +74,12 @@ class SavedQuestion:
     sql: str
     athena_sql: str | None = None
 
-    def bound(self, given: Mapping[str, str], *, engine: str = "duckdb") -> str:
+    def bound(self, given: Mapping[str, str], today: date, *, engine: str = "duckdb") -> str:
         """The SQL with literals in place of its parameters.
 
         Args:
             given: Values by name, as they are typed.
+            today: From where relative dates count.
             engine: "duckdb" or "athena".
 
         Raises:
@@ -91,15 +95,15 @@ class SavedQuestion:
             if text is None:
                 raise InvalidInputError(f"the question {self.name} needs {parameter.name}", hint=usage)
             try:
-                literals[parameter.name] = literal(text, parameter.type)
+                literals[parameter.name] = literal(text, parameter.type, today)
             except ValueError as error:
                 raise InvalidInputError(f"the parameter {parameter.name}: {error}", hint=usage) from error
         sql = self.athena_sql if engine == "athena" and self.athena_sql is not None else self.sql
         return _PIECES.sub(lambda match: literals[match["name"]] if match["name"] else match[0], sql)
 
 
-def literal(text: str, kind: str) -> str:
-    """The SQL literal of a value that was typed by somebody.
+def literal(text: str, kind: str, today: date) -> str:
+    """The SQL literal of a value that was typed by somebody; of a date the text.
 
     Raises:
         ValueError: If it is not of that type.
@@ -117,9 +121,7 @@ def literal(text: str, kind: str) -> str:
         case "number":
             return _number(text)
         case "date":
-            if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
-                raise ValueError(f"{text[:100]!r} is not a date such as 2026-01-31")
-            return f"DATE '{date.fromisoformat(text).isoformat()}'"
+            return f"'{_day(text, today).isoformat()}'"
     raise ValueError(f"there is no type {kind!r}")
 
 
@@ -194,6 +196,17 @@ def _usage(parameter: Parameter) -> str:
     return f"{parameter.name} ({parameter.type}{default}): {parameter.meaning}"
 
 
+def _day(text: str, today: date) -> date:
+    try:
+        if match := _RELATIVE.fullmatch(text):
+            return today + timedelta(days=int(match[1] or 0))
+        if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
+            return date.fromisoformat(text)
+    except (OverflowError, ValueError) as error:
+        raise ValueError(f"{text!r} is no day of the calendar") from error
+    raise ValueError(f"{text[:100]!r} is not a date such as 2026-01-31, today or today-30")
+
+
 def _number(text: str) -> str:
     try:
         value = float(text)
@@ -215,7 +228,7 @@ def _default(text: str | None) -> str | None:
 
 def _check_default(name: str, parameter: Parameter) -> None:
     try:
-        literal(parameter.default or "", parameter.type)
+        literal(parameter.default or "", parameter.type, date(2026, 1, 1))
     except ValueError as error:
         raise _wrong(name, f"the default of {parameter.name}: {error}") from error
 

@@ -86,7 +86,7 @@ class Sink:
             if len(part.loose) >= _LOOSE_ROWS:
                 self._grown(part.settle())
 
-    def add(self, name: str, month: str, **values: object) -> None:
+    def add(self, name: str, month: str, /, **values: object) -> None:
         """A row by the names of its columns; one that is not named is NULL."""
         if name in self._names:
             self._part(name, month).loose.add(**values)

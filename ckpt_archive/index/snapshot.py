@@ -17,7 +17,7 @@ from ckpt_archive.store.protocol import Store, list_pages
 from ckpt_archive.strictjson import Json
 
 ReadActions = Callable[[bytes], Iterable[Mapping[str, Json]]]
-"""The actions in a checkpoint of the log, given as the bytes of a Parquet file."""
+"""The actions in a checkpoint of the log, given as the bytes of a Parquet file; raises `ValueError` if it is none."""
 
 LOG = "_delta_log/"
 _POINTER = "_last_checkpoint"
@@ -210,7 +210,12 @@ def _fetched(
     def fetch(item: tuple[int, str]) -> tuple[int, str, Iterable[Mapping[str, Json]]]:
         version, key = item
         data = store.read(key, limit_bytes=_MOST_BYTES).data
-        return version, key, read_actions(data) if version < 0 else _objects(data, key)
+        if version >= 0:
+            return version, key, _objects(data, key)
+        try:
+            return version, key, read_actions(data)
+        except ValueError as error:
+            raise _wrong(key, f"it can not be read ({error})") from error
 
     # The usual case needs no threads.
     one = len(wanted) == 1

@@ -7,12 +7,10 @@ made by two projectors, or by a rebuild years later, are equal.
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from ckpt_archive.index.limits import MAX_ANCESTORS
 from ckpt_archive.log.digests import DigestSet
 from ckpt_archive.place import Place
 from ckpt_archive.strictjson import encode
-
-MAX_ANCESTORS = 10_000
-"""Of one node. Everything deeper stays in `lineage`, which any engine that recurses can follow."""
 
 
 def line_node(run: str, attempt: int) -> str:

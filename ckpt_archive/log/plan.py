@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from ckpt_archive.commit import layout
-from ckpt_archive.log.batch import MAX_ENTRIES, MAX_UNRESOLVED, Batch, Entry, Unresolved, announced
+from ckpt_archive.log.batch import FINDING, MAX_ENTRIES, MAX_UNRESOLVED, Batch, Entry, Unresolved, announced
 from ckpt_archive.log.sequence import Sealed
 from ckpt_archive.store.protocol import ObjectInfo
 
@@ -277,7 +277,9 @@ class Draft:
         """Somebody else has added a batch: what he has sealed need not be sealed again."""
         sealed = {entry.announced for entry in theirs.entries}
         for entry in theirs.entries:
-            self._entries.pop(entry.subject, None)
+            if self._entries.pop(entry.subject, None) is not None and entry.kind != FINDING:
+                # What was wrong about it was that it was not there.
+                self._entries.pop(f"!{entry.key}", None)
         for key in [key for key in self._waiting if Pending.named(key, None).announced in sealed]:
             del self._waiting[key]
 

@@ -135,7 +135,7 @@ def seal(
 
 
 def _pages(store: Store, window: Window) -> Iterator[Listing]:
-    start = "" if window.start is None else f"{layout.pending_hour(window.start)}{window.start:%Y%m%dT%H%M%S}"
+    start = "" if window.start is None else layout.pending_start(window.start)
     return list_pages(store, layout.PENDING, start_after=start)
 
 
@@ -153,6 +153,7 @@ class _Pass:
         keep: Keep,
     ) -> None:
         self._carried = carried
+        self._waiting = frozenset(marker.key for marker in carried)
         self._store = store
         self._executor = executor
         self._archive_id = archive_id
@@ -173,11 +174,10 @@ class _Pass:
         Returns:
             Whether there was time for all of them.
         """
-        is_waiting = {marker.key for marker in self._carried}
         while True:
             listed = [Pending.of(info) for info in page.objects]
             self._see(listed)
-            taken = [pending for pending in listed if pending.key not in is_waiting and window.takes(pending)]
+            taken = [pending for pending in listed if pending.key not in self._waiting and window.takes(pending)]
             self._take(taken, marks=marks)
             if page.next_token is None:
                 return True
@@ -208,7 +208,7 @@ class _Pass:
             if isinstance(verdict, Entry):
                 appender.add(verdict, pending.moment)
                 appender.draft.settle(pending.key)
-            else:
+            elif pending.key not in self._waiting:
                 appender.wait(verdict)
             if marks and pending.moment is not None:
                 appender.draft.looked_until(pending.moment)

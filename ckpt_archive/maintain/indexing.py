@@ -24,5 +24,9 @@ def require_installed(what: str) -> None:
 
 
 def index_work() -> IndexWork | None:
-    """What can be done for the index here; None where its libraries are not installed."""
-    return None
+    """What can be done for the index here, for one pass; None where its libraries are not installed."""
+    if not is_installed():
+        return None
+    from ckpt_archive.maintain.tables import TableWork  # noqa: PLC0415  (loads the libraries)
+
+    return TableWork()

@@ -41,8 +41,8 @@ class IndexWork(Protocol):
         """Is given the records as they are sealed, so that they need not be fetched again."""
         ...
 
-    def newest(self, connection: Connection) -> int:
-        """The number of the newest batch that is known to the index; 0 if there is none. Costs few requests."""
+    def newest(self, machine: Machine, connection: Connection) -> int:
+        """The number of the newest batch that the index knows of; 0 if there is none, or it can not be read."""
         ...
 
     def project(self, machine: Machine, connection: Connection, budget: Budget) -> StepReport:
@@ -177,7 +177,7 @@ class _Pass:
             self._machine.executor,
             connection.archive_id,
             self._machine.node,
-            hint=self._newest or (0 if index is None else index.newest(connection)),
+            hint=self._newest or (0 if index is None else index.newest(self._machine, connection)),
             go_on=lambda: not self._budget.is_over(),
             keep=forget if index is None else index.keep,
         )

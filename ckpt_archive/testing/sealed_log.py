@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from ckpt_archive.commit import layout
+from ckpt_archive.commit.marker import read_marker
 from ckpt_archive.digest import sha256_hex
 from ckpt_archive.executor import InlineExecutor
 from ckpt_archive.log.batch import FINDING, Entry
+from ckpt_archive.log.plan import OVERLAP
 from ckpt_archive.log.sequence import Sealed, newest_number, read_batches
 from ckpt_archive.store.protocol import Store, StoredBytes, list_all
 from ckpt_archive.strictjson import MAX_RECORD_BYTES
@@ -58,6 +60,27 @@ def read_log(store: Store, archive_id: str) -> Log:
         {entry.key: entry for entry in every if entry.kind != FINDING},
         {entry.key: entry for entry in every if entry.kind == FINDING},
     )
+
+
+def check_marks(store: Store, archive_id: str, log: Log) -> None:
+    """Check that what the newest batch says was looked at has been looked at.
+
+    Raises:
+        AssertionError: If a marker was there by then, and the log does not say what became of it.
+    """
+    if not log.batches:
+        return
+    newest = log.batches[-1].batch
+    waiting = {marker.key for marker in newest.unresolved}
+    for info in list_all(store, layout.PENDING):
+        name = layout.marker_name(info.key)
+        if name is None or info.modified is None:
+            continue
+        is_on_time = info.modified - name.moment < OVERLAP
+        by_sweep = newest.swept_at is not None and info.modified < newest.swept_at
+        if by_sweep or (is_on_time and info.modified < newest.watermark):
+            key = read_marker(store.read(info.key, limit_bytes=MAX_RECORD_BYTES).data, info.key).record_key
+            assert info.key in waiting or info.key in log.findings or key in log.entries, f"{info.key} was passed over"
 
 
 def records(store: Store) -> Iterator[tuple[str, StoredBytes]]:

@@ -18,6 +18,8 @@ BEFORE, MIDDLE, AFTER = When.BEFORE, When.MIDDLE, When.AFTER
 
 # In the order in which they come. The packed object counts as one of the parts.
 POINTS = [
+    Point(BEFORE, "create", "-launch-"),
+    Point(AFTER, "create", "-launch-"),
     Point(BEFORE, "create", "runs/"),
     Point(AFTER, "create", "runs/"),
     Point(BEFORE, "list", "data/"),
@@ -39,8 +41,8 @@ POINTS = [
     Point(AFTER, "head"),
     Point(BEFORE, "create", "receipts/"),
     Point(AFTER, "create", "receipts/"),
-    Point(BEFORE, "create", "log/pending/"),
-    Point(AFTER, "create", "log/pending/"),
+    Point(BEFORE, "create", "-commit-"),
+    Point(AFTER, "create", "-commit-"),
     Point(BEFORE, "create", "manifests/"),
     Point(AFTER, "create", "manifests/"),
 ]

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -57,9 +58,10 @@ def test_members_of_a_newer_release_are_kept() -> None:
     assert Event.decode(newer, "it").encode() == newer
 
 
-def test_the_kinds_may_be_kinds() -> None:
-    assert all(EVENT_KIND.fullmatch(kind) and meaning for kind, meaning in KINDS.items())
-    assert len(KINDS) == 28
+def test_the_kinds_may_be_kinds_and_the_format_says_what_they_mean() -> None:
+    assert all(EVENT_KIND.fullmatch(kind) for kind in KINDS)
+    told = (Path(__file__).parents[2] / "docs" / "format.md").read_text("utf-8")
+    assert "".join(f"| `{kind}` | {meaning} |\n" for kind, meaning in KINDS.items()) in told
 
 
 def test_the_marker_is_there_before_the_event_and_names_it(store: MemoryStore) -> None:

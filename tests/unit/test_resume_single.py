@@ -633,7 +633,7 @@ def test_old_resumed_folders_are_removed_and_nothing_else(site: Site, node: Node
 
 
 def test_a_word_in_the_log_about_where_it_goes_on(node: Node, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.INFO, "ckpt_archive")
     launch(node, 10)
     resumed(node)
     assert "run run-a goes on from nothing" in caplog.text

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from ckpt_archive.store.protocol import Store
 
-BLOCK_BYTES = 256 << 10
+BLOCK_BYTES = 128 << 10
 # A request far from the store takes as long as moving this much.
 _READ_AHEAD_BLOCKS = 4
 # Half a block at the end of a file is no footer.

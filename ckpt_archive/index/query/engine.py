@@ -4,9 +4,8 @@ Nothing is written, and nothing but the files of these tables is read. What a qu
 log batch that all its tables have.
 """
 
-import json
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import TypeVar
 
@@ -19,12 +18,12 @@ from ckpt_archive.index.query import failures, sandbox, views
 from ckpt_archive.index.query.answer import Answer
 from ckpt_archive.index.query.asking import Question
 from ckpt_archive.index.query.blocks import Blocks, Shelf
+from ckpt_archive.index.query.delta_checkpoint import checkpoint_actions
 from ckpt_archive.index.query.files import IndexFiles, url_of
 from ckpt_archive.index.query.result import Result
 from ckpt_archive.index.query.statement import Statement, understand
 from ckpt_archive.index.snapshot import Snapshot, read_snapshot
 from ckpt_archive.store.protocol import Store
-from ckpt_archive.strictjson import Json
 
 T = TypeVar("T")
 
@@ -135,7 +134,7 @@ class Engine:
         with self._lock:
             known = self._known.get(name)
         try:
-            found = read_snapshot(self._store, f"{INDEX}{name}/", self._executor, _checkpoint_actions, known=known)
+            found = read_snapshot(self._store, f"{INDEX}{name}/", self._executor, checkpoint_actions, known=known)
         except NotFoundError:
             return name, None
         with self._lock:
@@ -175,18 +174,6 @@ class Engine:
             self._known.clear()
 
 
-class _Held:
-    """One file in memory."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-
-    def read(self, key: str, size_bytes: int, offset: int, length: int) -> bytes:
-        """See `Ranges.read`."""
-        del key, size_bytes
-        return self._data[offset : offset + length]
-
-
 def _windows(snapshots: Mapping[str, Snapshot], as_of: datetime | None) -> dict[str, views.Window]:
     newest = min((found.transactions.get(schema.APP, 0) for found in snapshots.values()), default=0)
     return {name: views.Window(newest, as_of) for name in snapshots}
@@ -206,16 +193,3 @@ def _notes(snapshots: Mapping[str, Snapshot], as_of: datetime | None) -> tuple[s
                 f"{name} does not say when its rows became known", hint="Ask for it as it is now, without --as-of."
             )
     return tuple(notes)
-
-
-def _checkpoint_actions(data: bytes) -> Iterable[Mapping[str, Json]]:
-    """The actions of a checkpoint of a Delta log."""
-    files = IndexFiles(_Held(data))
-    files.show({"checkpoint": len(data)})
-    with sandbox.connect(sandbox.Limits(threads=1), files) as connection:
-        checkpoint = connection.read_parquet(url_of("checkpoint"))
-        wanted = [name for name in ("protocol", "metaData", "txn", "add") if name in checkpoint.columns]
-        rows = checkpoint.project(", ".join(f"to_json({views.quoted(name)})" for name in wanted)).fetchall()
-    return [
-        {name: json.loads(value) for name, value in zip(wanted, row, strict=True) if value is not None} for row in rows
-    ]

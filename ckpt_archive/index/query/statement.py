@@ -28,6 +28,7 @@ _TABLE_FUNCTIONS = frozenset(
     {"generate_series", "json_each", "json_tree", "range", "repeat", "repeat_row", "unnest", "pg_timezone_names"}
 )
 _FUNCTIONS_REFUSED = frozenset({"pg_sleep", "setval", "sleep_ms", "write_log"})
+_LONGEST_NAME = 128
 _CATALOG = frozenset({"columns", "schemata", "tables", "views"})
 _EXPLAIN = re.compile(r"\s*explain\b(\s+analyze\b)?", re.IGNORECASE)
 _PIVOT = re.compile(r"\bpivot\b", re.IGNORECASE)
@@ -74,12 +75,11 @@ def understand(connection: "duckdb.DuckDBPyConnection", text: str) -> Statement:
     found = connection.extract_statements(sql)
     if len(found) != 1:
         raise _refused("it has more than one statement" if found else "there is no statement in it")
-    if found[0].type.name != "SELECT":
-        if found[0].type.name == "MULTI" and _PIVOT.search(sql):
-            raise _refused(
-                "it does not say which values become columns", "Name them: PIVOT … ON column IN ('a', 'b') …"
-            )
-        raise _refused(f"{found[0].type.name.replace('_', ' ')} is no question")
+    kind = _kind(found[0])
+    if kind == "MULTI" and _PIVOT.search(sql):
+        raise _refused("it does not say which values become columns", "Name them: PIVOT … ON column IN ('a', 'b') …")
+    if kind != "SELECT":
+        raise _refused(f"{kind} is no question")
     scan = _Scan()
     for item in _items(_tree(connection, sql)):
         scan.look_at(item)
@@ -87,6 +87,13 @@ def understand(connection: "duckdb.DuckDBPyConnection", text: str) -> Statement:
     return Statement(
         prefix + sql, frozenset(scan.tables), frozenset(scan.own_names), scan.names_all, is_plan=explain is not None
     )
+
+
+def _kind(statement: "duckdb.Statement") -> str:
+    try:
+        return statement.type.name.replace("_", " ")
+    except ValueError:
+        return "this"  # the Python binding does not know the numbers of all kinds
 
 
 def _tree(connection: "duckdb.DuckDBPyConnection", sql: str) -> Json:
@@ -146,7 +153,7 @@ class _Scan:
             self.names_all = True
         elif schema not in ("", "main"):
             raise _refused(f"there is no schema {schema!r}", "Tables are named without one.")
-        elif not name.replace("_", "").isalnum():
+        elif len(name) > _LONGEST_NAME or not name.replace("_", "").isalnum():
             raise _refused(f"{name[:200]!r} is no table, and files can not be read")
         else:
             self.tables.add(name.lower())

@@ -41,7 +41,7 @@ def event(rows: Rows, kind: str, places: list[Row], after: datetime | None = Non
     """One event about checkpoints, or about none of them; a row for each."""
     known = [place["committed_at"] for place in places]
     first = after or max((at for at in known if isinstance(at, datetime)), default=TODAY - timedelta(days=90))
-    recorded_at = rows.day_after(first, most_days=25)
+    recorded_at = rows.later(first, most_days=25)
     identity = rows.hex_id()
     shared: Row = {
         "event_id": identity,
@@ -63,7 +63,7 @@ def event(rows: Rows, kind: str, places: list[Row], after: datetime | None = Non
 
 
 def _signers(rows: Rows) -> None:
-    day = TODAY - timedelta(days=170)
+    day = TODAY - timedelta(days=120)
     for owner in KEYS:
         published = day + timedelta(hours=rows.dice.randint(1, 99))
         until = TODAY - timedelta(days=60) if owner == "expired" else TODAY + timedelta(days=600)

@@ -14,7 +14,7 @@ from ckpt_archive.index import schema
 Value: TypeAlias = str | int | float | bool | datetime | None
 Row: TypeAlias = dict[str, Value]
 
-EPOCH = datetime(2025, 9, 1, tzinfo=UTC)
+EPOCH = datetime(2025, 11, 15, tzinfo=UTC)
 """When the first run begins."""
 
 TODAY = datetime(2026, 3, 1, tzinfo=UTC)
@@ -57,10 +57,10 @@ class Rows:
         """32 random hexadecimal digits."""
         return f"{self.dice.getrandbits(128):032x}"
 
-    def day_after(self, moment: datetime, *, most_days: float) -> datetime:
-        """A later moment, in whole seconds as stores tell it, before `TODAY`."""
-        later = moment + timedelta(seconds=self.dice.randint(1, int(most_days * 86400)))
-        return min(later.replace(microsecond=0), TODAY - timedelta(hours=1))
+    def later(self, moment: datetime, *, most_days: float) -> datetime:
+        """A later moment, in whole seconds as stores tell it, and before `TODAY` unless `moment` is not."""
+        room = min(most_days * 86400, (TODAY - moment).total_seconds() - 3600)
+        return (moment + timedelta(seconds=self.dice.randint(1, max(1, int(room))))).replace(microsecond=0)
 
     def finish(self) -> Mapping[str, list[Row]]:
         """Number the batches by the order in which things became known, and sort every table as the schema says."""

@@ -53,19 +53,38 @@ class Trainer:
             )
             forkable = [line for line in self.lines.values() if line.checkpoints]
             parent = dice.choice(forkable) if number > 3 and number % 4 == 0 else None
-            self.run(name, 1 + number % 5, saves=6, writers=dice.choice([1, 1, 2, 8]), parent=parent)
-        self.run("vision-wide", 1, saves=1, writers=RANKS_OF_THE_WIDEST, parent=None, losses=False)
+            writers = dice.choice([1, 1, 2, 8])
+            self.run(name, 1 + number % 5, saves=6, writers=writers, parent=parent, day=number * 100 / runs)
+        self.run("vision-wide", 1, saves=1, writers=RANKS_OF_THE_WIDEST, parent=None, day=50, losses=False)
         line: Line | None = None
         for number in range(DEEP + 1):
-            line = self.run(f"deep-{number:03d}", 1, saves=2, writers=1, parent=line, losses=False)
+            line = self.run(f"deep-{number:03d}", 1, saves=2, writers=1, parent=line, day=10, losses=False)
 
     def run(
-        self, name: str, attempts: int, *, saves: int, writers: int, parent: Line | None, losses: bool = True
+        self,
+        name: str,
+        attempts: int,
+        *,
+        saves: int,
+        writers: int,
+        parent: Line | None,
+        day: float,
+        losses: bool = True,
     ) -> Line:
-        """One run; attempt 2 of four or more is a roll-back, the others go on by themselves; `losses`: some saves fail."""
+        """One run; attempt 2 of four or more is a roll-back, the others go on by themselves.
+
+        Args:
+            name: Of the run.
+            attempts: How many launches it has.
+            saves: How many times each of them saves.
+            writers: How many writers it has.
+            parent: What its first launch is forked from.
+            day: When it begins, unless its parent is not as far yet.
+            losses: Whether some saves are given up, or missing without a word.
+        """
         dice = self.rows.dice
         number = len(self.lines)
-        started_at = EPOCH + timedelta(days=number * 0.9, seconds=dice.randint(0, 3600))
+        started_at = EPOCH + timedelta(days=day, seconds=dice.randint(0, 3600))
         if parent is not None:
             started_at = max(started_at, _time(parent.checkpoints[-1]["committed_at"]) + timedelta(hours=1))
         labels = _labels(number)
