@@ -1,4 +1,4 @@
-"""Generate the index tables of an archive of years: random and prefixed run ids, restarts, roll-backs, forks 59 deep, 1 to 1,000 ranks.
+"""Generate the index of an archive of years: random and prefixed run ids, restarts, forks 59 deep, 1 to 1,000 ranks.
 
     python bench/index_generate.py --checkpoints 1000000 --out /tmp/scale/1m [--files-per 10] [--columns] [--json]
 

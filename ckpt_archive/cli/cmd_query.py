@@ -3,7 +3,6 @@
 import csv
 import os
 import sys
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, time
@@ -17,6 +16,7 @@ from ckpt_archive.cli.columns import Column, text_column
 from ckpt_archive.cli.parameters import byte_count, named_text
 from ckpt_archive.cli.verb import Frame, verb
 from ckpt_archive.clock import SystemClock
+from ckpt_archive.compose import system_machine
 from ckpt_archive.errors import InvalidInputError, UnavailableError
 from ckpt_archive.index.query.answer import Answer, json_value, shown
 from ckpt_archive.index.query.asking import Question
@@ -190,7 +190,7 @@ def _replaced(path: str) -> Iterator[str]:
     folder, name = os.path.split(path)
     if not os.path.isdir(folder):
         raise InvalidInputError(f"there is no folder {folder}", hint="Make it first.")
-    temporary = os.path.join(folder, f".{name[:200]}.{uuid.uuid4().hex}.new")
+    temporary = os.path.join(folder, f".{name[:200]}.{system_machine().nonce()}.new")
     try:
         yield temporary
         os.replace(temporary, path)

@@ -6,7 +6,7 @@ number is subtracted from the largest one ("inverted"). Keys are relative to the
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 from ckpt_archive.errors import IntegrityError
 from ckpt_archive.names import EVENT_ID, EVENT_KIND, MAX_ATTEMPT, MAX_RANK, MAX_STEP, RUN_NAME
@@ -18,6 +18,8 @@ PENDING = "log/pending/"
 EVENTS = "log/events/"
 SEQUENCE = "log/seq/"
 INDEX = "index/"
+INDEX_MARKS = f"{INDEX}marks/"
+INDEX_DAYS = f"{INDEX}days/"
 
 _FOREIGN = "It was not written by ckpt-archive: move it elsewhere."
 
@@ -31,6 +33,7 @@ _RECEIPT = re.compile(
 
 _BATCH_DIGITS = 20
 _BATCH = re.compile(rf"{SEQUENCE}(?P<number>[0-9]{{{_BATCH_DIGITS}}})")
+_MARK = re.compile(rf"{INDEX_MARKS}(?P<number>[0-9]{{{_BATCH_DIGITS}}})-[0-9]+")
 _STAMP = "%Y%m%dT%H%M%S"
 _STAMPED = re.compile(
     rf"(?P<stamp>[0-9]{{8}}T[0-9]{{6}})-(?P<kind>{EVENT_KIND.pattern})-(?P<identity>{EVENT_ID.pattern})\.json"
@@ -239,6 +242,22 @@ def sequence_number(key: str) -> int:
 def index_table(name: str) -> str:
     """The folder of one table of the index; ends in '/'."""
     return f"{INDEX}{name}/"
+
+
+def index_mark(number: int, schema_version: int) -> str:
+    """Says that all tables of this version of the index have the batches of the log up to this one."""
+    return f"{INDEX_MARKS}{number:0{_BATCH_DIGITS}d}-{schema_version}"
+
+
+def index_mark_number(key: str) -> int | None:
+    """The number of a mark's key; None for a key that `index_mark` does not build."""
+    found = _MARK.fullmatch(key)
+    return None if found is None else int(found["number"])
+
+
+def index_day(day: date) -> str:
+    """Says that somebody has begun with what is done for the index once a day."""
+    return f"{INDEX_DAYS}{day:%Y-%m-%d}"
 
 
 def _stamped(kind: str, identity: str, moment: datetime) -> str:

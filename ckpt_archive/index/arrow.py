@@ -36,7 +36,9 @@ def table_schema(table: Table) -> pa.Schema:
 
 def file_schema(table: Table) -> pa.Schema:
     """The columns of a file: all but the one that it is partitioned by."""
-    return pa.schema([(column.name, TYPES[column.type]) for column in table.columns if not is_partition(table, column.name)])
+    return pa.schema(
+        [(column.name, TYPES[column.type]) for column in table.columns if not is_partition(table, column.name)]
+    )
 
 
 def is_partition(table: Table, column: str) -> bool:
@@ -149,36 +151,34 @@ def _bound(value: Any, *, is_greatest: bool) -> Json:
 
 
 class Columns:
-    """Rows of one table being gathered, column by column.
+    """Rows of one table being gathered.
 
     Args:
         table: Which.
     """
 
     def __init__(self, table: Table) -> None:
-        self.table = table
-        self._names = file_schema(table).names
-        self._values: list[list[Any]] = [[] for _ in self._names]
-        self._place = {name: index for index, name in enumerate(self._names)}
+        self._schema = file_schema(table)
+        self._rows: list[Sequence[Any]] = []
+        self._place = {name: index for index, name in enumerate(self._schema.names)}
 
     def __len__(self) -> int:
-        return len(self._values[0])
+        return len(self._rows)
 
     def add(self, **values: Any) -> None:
         """A row; a column that is not named is NULL."""
-        row: list[Any] = [None] * len(self._names)
+        row: list[Any] = [None] * len(self._place)
         for name, value in values.items():
             row[self._place[name]] = value
-        self.add_row(row)
+        self._rows.append(row)
 
     def add_row(self, row: Sequence[Any]) -> None:
         """A row, in the order of the columns."""
-        for column, value in zip(self._values, row, strict=True):
-            column.append(value)
+        self._rows.append(row)
 
     def take(self) -> pa.Table:
         """What was gathered; nothing is left."""
-        schema = file_schema(self.table)
-        arrays = [pa.array(values, field.type) for values, field in zip(self._values, schema, strict=True)]
-        self._values = [[] for _ in self._names]
-        return pa.Table.from_arrays(arrays, schema=schema)
+        columns = zip(*self._rows, strict=True) if self._rows else ([] for _ in self._schema)
+        arrays = [pa.array(values, field.type) for values, field in zip(columns, self._schema, strict=True)]
+        self._rows = []
+        return pa.Table.from_arrays(arrays, schema=self._schema)

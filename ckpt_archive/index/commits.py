@@ -1,28 +1,26 @@
 """Commits of a batch as rows: manifests and their receipts, fetched and read some hundreds at a time."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
-from ckpt_archive import clock, errors
+from ckpt_archive import errors
 from ckpt_archive.commit import layout
 from ckpt_archive.commit.receipts import receipt_key
 from ckpt_archive.digest import sha256_hex
 from ckpt_archive.index import limits
 from ckpt_archive.index.arrow import month_of
 from ckpt_archive.index.fetching import Fetcher, Problem
-from ckpt_archive.index.manifests import read_manifest
-from ckpt_archive.index.receipts import Source, Totals, read_receipts
+from ckpt_archive.index.manifests import ReadManifest, ReadsManifests
+from ckpt_archive.index.receipts import Parsed, Source, Totals
 from ckpt_archive.index.rows import At, Rows
+from ckpt_archive.index.said import integer, number, text
 from ckpt_archive.index.schema import CHECKPOINTS, FILES, METRICS, TENSOR_LAYOUTS
 from ckpt_archive.log.batch import Entry
 from ckpt_archive.place import Place
-from ckpt_archive.strictjson import Json
 
 _MANIFESTS = 512
 _RECEIPTS = 2_048
 _RECEIPT_BYTES = 8 << 20
-
-_NUMBERS = {"NaN": "nan", "Infinity": "inf", "-Infinity": "-inf", "nan": "nan", "inf": "inf", "-inf": "-inf"}
 
 
 @dataclass(slots=True)
@@ -32,14 +30,13 @@ class _Commit:
     at: At
     entry: Entry
     place: Place
-    manifest: dict[str, Json]
+    manifest: ReadManifest
     month: str
     unread: int = 0
     objects: int = 0
     stored_bytes: int = 0
     save_seconds: float | None = None
     upload_seconds: float | None = None
-    problems: list[str] = field(default_factory=list)
 
     def add(self, totals: Totals | None) -> None:
         """What one receipt says; None if it could not be read."""
@@ -81,12 +78,23 @@ class Commits:
         fetcher: Reads records.
         rows: Takes what is not about checkpoints alone.
         archive_id: The archive's.
+        manifests: Reads manifests.
+        receipts: Reads receipts.
     """
 
-    def __init__(self, fetcher: Fetcher, rows: Rows, archive_id: str) -> None:
+    def __init__(
+        self,
+        fetcher: Fetcher,
+        rows: Rows,
+        archive_id: str,
+        manifests: ReadsManifests,
+        receipts: Callable[[Sequence[Source], str], Parsed],
+    ) -> None:
         self._fetcher = fetcher
         self._rows = rows
         self._archive_id = archive_id
+        self._manifests = manifests
+        self._receipts = receipts
         sink = rows.sink
         self._needs_receipts = any(sink.wants(table.name) for table in (CHECKPOINTS, FILES, TENSOR_LAYOUTS))
 
@@ -120,15 +128,15 @@ class Commits:
         for commit in commits:
             self._add_commit(commit)
 
-    def _manifest(self, entry: Entry, place: Place, data: bytes | Problem) -> dict[str, Json]:
+    def _manifest(self, entry: Entry, place: Place, data: bytes | Problem) -> ReadManifest:
         if isinstance(data, Problem):
             raise errors.IntegrityError(data.text)
         digest = sha256_hex(data)
         if digest != entry.digest:
             raise errors.IntegrityError(f"{entry.key} has the SHA-256 {digest}, and the log says {entry.digest}")
-        manifest = read_manifest(data, entry.key, place)
-        if manifest["archive"] != self._archive_id:
-            raise errors.IntegrityError(f"{entry.key} is of another archive, {limits.text(manifest['archive'])}")
+        manifest = self._manifests.read(data, entry.key, place)
+        if manifest.archive_id != self._archive_id:
+            raise errors.IntegrityError(f"{entry.key} is of another archive, {limits.text(manifest.archive_id)}")
         return manifest
 
     def _add_receipts(self, log_seq: int, group: Sequence[_Named]) -> None:
@@ -144,7 +152,7 @@ class Commits:
             sources.append(Source(item.commit.place, item.rank, item.commit.at.time, log_seq, data))
         if not sources:
             return
-        parsed = read_receipts(sources, self._archive_id)
+        parsed = self._receipts(sources, self._archive_id)
         for index, problem in parsed.problems:
             self._unread(named[index], problem)
         for item, totals in zip(named, parsed.totals, strict=True):
@@ -163,81 +171,69 @@ class Commits:
         )
 
     def _add_commit(self, commit: _Commit) -> None:
-        manifest, rows = commit.manifest, self._rows
-        place, entry = commit.place, commit.entry
-        labels, lineage, promotion = manifest["labels"], manifest["lineage"], manifest["promotion"]
-        rows.run(commit.at, place.run, labels)
-        self._add_sources(commit, lineage.get("sources"))
-        self._add_metrics(commit)
+        manifest, rows, at = commit.manifest, self._rows, commit.at
+        place, entry, labels, lineage = commit.place, commit.entry, manifest.labels, manifest.lineage
+        rows.run(at, place.run, labels)
+        rows.sources(at, place, lineage)
+        if lineage.source_count > limits.MAX_SOURCES:
+            problem = f"it names {lineage.source_count} sources, and the index lists {limits.MAX_SOURCES}"
+            rows.finding(at, entry.key, problem, place=place, part="sources")
+        if rows.sink.wants(METRICS.name):
+            self._add_metrics(commit)
         if not rows.sink.wants(CHECKPOINTS.name):
             return
         is_whole = commit.unread == 0
-        code, config, environment = (_mapping(lineage.get(name)) for name in ("code", "config", "environment"))
-        rest = {name: value for name, value in lineage.items() if name != "sources"} if "sources" in lineage else lineage
         rows.sink.add_row(
             CHECKPOINTS.name,
             commit.month,
-            [
+            (
                 place.run,
                 place.attempt,
                 place.step,
-                entry.time,
-                clock.from_text(manifest["first_staged_at"]),
-                clock.from_text(manifest["staged_at"]),
+                at.time,
+                manifest.first_staged_at,
+                manifest.staged_at,
                 entry.digest,
-                limits.text(manifest["launch_key"]),
-                manifest["writers"],
-                manifest["files"],
-                manifest["size"],
+                limits.text(manifest.launch_key),
+                manifest.writers,
+                manifest.files,
+                manifest.size_bytes,
                 commit.objects if is_whole else None,
                 commit.stored_bytes if is_whole else None,
-                _text(labels.get("project")),
-                limits.json_text(labels),
-                _text(manifest.get("class")),
-                limits.text(manifest["completeness"]),
-                _text(promotion.get("rule")),
-                _integer(promotion.get("ordinal")),
-                limits.json_text(promotion),
-                _text(code.get("commit")),
-                code.get("dirty") if isinstance(code.get("dirty"), bool) else None,
-                _text(config.get("sha256")),
-                _text(environment.get("sha256")),
-                limits.json_text(rest),
+                labels.project,
+                labels.text,
+                text(manifest.retention_class),
+                limits.text(manifest.completeness),
+                text(manifest.promotion.get("rule")),
+                integer(manifest.promotion.get("ordinal")),
+                limits.json_text(manifest.promotion),
+                lineage.code_commit,
+                lineage.code_dirty,
+                lineage.config_sha256,
+                lineage.environment_sha256,
+                lineage.text,
                 commit.save_seconds,
                 commit.upload_seconds,
-                commit.at.log_seq,
-            ],
+                at.log_seq,
+            ),
         )
 
-    def _add_sources(self, commit: _Commit, sources: Json) -> None:
-        if not isinstance(sources, list):
-            return
-        if len(sources) > limits.MAX_SOURCES:
-            problem = f"it names {len(sources)} sources, and the index lists {limits.MAX_SOURCES}"
-            self._rows.finding(commit.at, commit.entry.key, problem, place=commit.place, part="sources")
-        for source in sources[: limits.MAX_SOURCES]:
-            if isinstance(source, str):
-                self._rows.source(commit.at, commit.place, {"uri": source})
-            elif isinstance(source, dict):
-                self._rows.source(commit.at, commit.place, source)
-
     def _add_metrics(self, commit: _Commit) -> None:
-        metrics = commit.manifest["metrics"]
+        metrics, place, at = commit.manifest.metrics, commit.place, commit.at
         if len(metrics) > limits.MAX_METRICS:
             problem = f"it has {len(metrics)} metrics, and the index lists {limits.MAX_METRICS}"
-            self._rows.finding(commit.at, commit.entry.key, problem, place=commit.place, part="metrics")
+            self._rows.finding(at, commit.entry.key, problem, place=place, part="metrics")
         for name, said in list(metrics.items())[: limits.MAX_METRICS]:
-            value = _number(said)
+            value = number(said)
             if value is not None:
-                place, at = commit.place, commit.at
-                row = [place.run, place.attempt, place.step, limits.text(name), value, at.time, at.log_seq]
+                row = (place.run, place.attempt, place.step, limits.text(name), value, at.time, at.log_seq)
                 self._rows.sink.add_row(METRICS.name, commit.month, row)
 
 
 def _named(commits: Iterable[_Commit]) -> Iterator[_Named]:
     for commit in commits:
-        for entry in commit.manifest["receipts"]:
-            yield _Named(commit, entry["rank"], entry["sha256"], entry["size"])
+        for rank, sha256, size_bytes in commit.manifest.receipts:
+            yield _Named(commit, rank, sha256, size_bytes)
 
 
 def _groups(named: Iterable[_Named]) -> Iterator[list[_Named]]:
@@ -265,23 +261,3 @@ def _receipt_problem(item: _Named, data: bytes | Problem) -> str:
 
 def _larger(first: float | None, second: float | None) -> float | None:
     return second if first is None or (second is not None and second > first) else first
-
-
-def _mapping(value: Json) -> dict[str, Json]:
-    return value if isinstance(value, dict) else {}
-
-
-def _text(value: Json) -> str | None:
-    return limits.text(value) or None if isinstance(value, str) else None
-
-
-def _integer(value: Json) -> int | None:
-    return value if type(value) is int and -(2**63) <= value < 2**63 else None
-
-
-def _number(value: Json) -> float | None:
-    if type(value) is float:
-        return value
-    if type(value) is int:
-        return float(value) if abs(value) < 10**300 else None
-    return float(_NUMBERS[value]) if isinstance(value, str) and value in _NUMBERS else None

@@ -1,7 +1,7 @@
 """What makes the tables known to an engine other than ours: a text to paste there. Values in, text out; no I/O.
 
-Each table gets two names: ``<table>_delta`` is the Delta table as it stands, and ``<table>`` is a view of what all tables have
-together, so that a question sees one state of the archive while a sync is at work. Saved questions use the views.
+Each table gets two names: ``<table>_delta`` is the Delta table as it stands, and ``<table>`` is a view of what all tables
+have, so that a question sees one state of the archive while a sync is at work. Saved questions use the views.
 """
 
 import re
@@ -17,7 +17,7 @@ DELTA = "_delta"
 _DATABASE = re.compile(r"[a-z_][a-z0-9_]{0,126}")
 _ABOUT = """\
 The audit index of {url}, as {what}.
-The tables are Delta Lake tables of reader version 1 (no deletion vectors, no column mapping), so every reader of Delta knows them.
+The tables are Delta Lake tables of reader version 1 (no deletion vectors, no column mapping): all readers know that.
 They are derived from the archive and only ever read here: `ckpt-archive index sync` writes them.
 <table>{delta} is a table as it stands. <table> shows of it what all tables have already: ask these.
 Views list no column that a later release adds: paste this again after an upgrade. Times are UTC; set the session to it."""
@@ -63,7 +63,7 @@ def _athena(url: str, database: str) -> Iterator[str]:
         yield f"LOCATION {_text(_location(url, table))}"
         yield "TBLPROPERTIES ('table_type' = 'DELTA');"
     yield ""
-    yield "-- A view of Athena can not have times with a zone, which those of a Delta table may be: they become times of UTC."
+    yield "-- A view of Athena can not have times with a zone, as those of a Delta table may be: they become times of UTC."
     for table in TABLES.values():
         columns = ", ".join(
             f'CAST("{column.name}" AS timestamp) AS "{column.name}"' if column.type is Type.TIME else f'"{column.name}"'
@@ -74,7 +74,8 @@ def _athena(url: str, database: str) -> Iterator[str]:
 
 def _trino(url: str, database: str) -> Iterator[str]:
     yield _about(url, "Trino knows it")
-    yield "-- Here the catalog of the Delta Lake connector is called `delta`; it needs delta.register-table-procedure.enabled=true."
+    yield "-- Here the catalog of the Delta Lake connector is called `delta`."
+    yield "-- It needs delta.register-table-procedure.enabled=true."
     yield ""
     yield f'CREATE SCHEMA IF NOT EXISTS delta."{database}";'
     for table in TABLES.values():
@@ -117,10 +118,10 @@ def _duckdb(url: str, database: str) -> Iterator[str]:
     for table in TABLES.values():
         yield _purpose(table)
         yield f'CREATE OR REPLACE VIEW "{database}"."{table.name}{DELTA}" AS'
-        yield f"SELECT * FROM delta_scan({_text(_location(where, table))});"
+        yield f"SELECT * FROM delta_scan({_text(_location(where, table))});"  # noqa: S608 - a text to paste, and quoted
     for table in TABLES.values():
         yield _view(f'"{database}"', table, '"', _columns(table, '"'))
-    yield f'USE "{database}";'
+    yield f'\nUSE "{database}";'
 
 
 _ENGINES: Mapping[str, Callable[[str, str], Iterator[str]]] = {
@@ -160,9 +161,6 @@ def _view(database: str, table: Table, quote: str, columns: str) -> str:
     def named(name: str) -> str:
         return f"{database}.{quote}{name}{DELTA}{quote}"
 
-    return (
-        f"\nCREATE OR REPLACE VIEW {database}.{quote}{table.name}{quote} AS\n"
-        f"SELECT {columns}\n"
-        f"FROM {named(table.name)}\n"
-        f"WHERE {LOG_SEQ} <= (SELECT MAX({LOG_SEQ}) FROM {named(SYNC_LOG.name)});"
-    )
+    head = f"\nCREATE OR REPLACE VIEW {database}.{quote}{table.name}{quote} AS\nSELECT {columns}\n"
+    newest = f"SELECT MAX({LOG_SEQ}) FROM {named(SYNC_LOG.name)}"  # noqa: S608 - the schema's names, a checked database
+    return f"{head}FROM {named(table.name)}\nWHERE {LOG_SEQ} <= ({newest});"

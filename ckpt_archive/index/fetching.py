@@ -58,7 +58,9 @@ class Fetcher:
         for index in missing:
             if isinstance(found[index], _Large):
                 found[index] = self._read(keys[index], limits.MAX_RECORD_BYTES)
-        return [data if data is not None else Problem(f"{key} is missing") for key, data in zip(keys, found, strict=True)]
+        return [
+            data if data is not None else Problem(f"{key} is missing") for key, data in zip(keys, found, strict=True)
+        ]
 
     def sized(self, wanted: Sequence[tuple[str, int]]) -> list[bytes | Problem]:
         """Records whose length is known; one that is longer is not read."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from ckpt_archive.index.reading import rows
-from ckpt_archive.index.rows import run_digest
+from ckpt_archive.index.said import run_digest
 from ckpt_archive.index.schema import LAUNCHES, LINEAGE_CLOSURE, LOG_SEQ, RUN_SOURCES, RUNS, TENSOR_LAYOUTS
 from ckpt_archive.index.state import State, Way, source_key
 from ckpt_archive.index.tables import OpenTable
@@ -37,13 +37,13 @@ def load_state(store: Store, tables: Mapping[str, OpenTable], number: int) -> St
     for run, attempt, line, log_seq in rows(store, tables[LAUNCHES.name], ("run", "attempt", "line_attempt", LOG_SEQ)):
         if log_seq <= number:
             state.lines[run, attempt] = line
-    columns = ("run", "attempt", "from_step", "declared_by", LOG_SEQ, *_SOURCE)
-    for run, attempt, step, declared_by, log_seq, *said in rows(store, tables[RUN_SOURCES.name], columns):
+    of_source = ("run", "attempt", "from_step", "declared_by", LOG_SEQ, *_SOURCE)
+    for run, attempt, step, declared_by, log_seq, *said in rows(store, tables[RUN_SOURCES.name], of_source):
         if log_seq <= number and declared_by is None:
             key = source_key(run, attempt, said)
             state.sources[key] = min(step, state.sources.get(key, step))
-    columns = ("descendant", "ancestor", "depth", LOG_SEQ, *_LEAVES)
-    for descendant, ancestor, depth, log_seq, *leaves in rows(store, tables[LINEAGE_CLOSURE.name], columns):
+    of_way = ("descendant", "ancestor", "depth", LOG_SEQ, *_LEAVES)
+    for descendant, ancestor, depth, log_seq, *leaves in rows(store, tables[LINEAGE_CLOSURE.name], of_way):
         if log_seq <= number:
             state.closure.load(Way(descendant, ancestor, depth, None if leaves[0] is None else Place(*leaves)))
     for sha256, log_seq in rows(store, tables[TENSOR_LAYOUTS.name], ("layout_sha256", LOG_SEQ)):

@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Protocol
 
 from ckpt_archive import strictjson
 from ckpt_archive.commit.manifest import Manifest
@@ -23,7 +24,7 @@ _CHECKSUM = b'"crc32c":"'
 _CHECKSUM_BYTES = len(_CHECKSUM) + len(b'xxxxxxxx",')
 _MOST = 2**63
 
-_TEXT = rb'"([^"\\]*)"'
+_TEXT = rb'"([^"\\\x00-\x1f]*)"'
 _NUMBER = rb"(0|[1-9][0-9]{0,17})"
 _TIME = rb'"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z)"'
 # The members in the order of their names. A free one ends where the next name begins and the text between them is one object.
@@ -79,6 +80,22 @@ class ReadManifest:
     metrics: Mapping[str, Json]
     promotion: Mapping[str, Json]
     receipts: Sequence[tuple[int, str, int]]
+
+
+class ReadsManifests(Protocol):
+    """A way to read manifests."""
+
+    def read(self, data: bytes, key: str, place: Place) -> ReadManifest:
+        """A manifest; see `ManifestReader.read`."""
+        ...
+
+
+class StrictManifestReader:
+    """Reads manifests member by member, each as if it were alone."""
+
+    def read(self, data: bytes, key: str, place: Place) -> ReadManifest:
+        """See `ManifestReader.read`."""
+        return _strict(data, key, place)
 
 
 class ManifestReader:

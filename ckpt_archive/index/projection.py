@@ -4,6 +4,7 @@ Rows are a function of the log and of the records that it names, in one order: l
 were created, then commits by run, attempt and step. What can not be read becomes a finding, and stops nothing.
 """
 
+import enum
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
@@ -16,9 +17,11 @@ from ckpt_archive.digest import sha256_hex
 from ckpt_archive.index import limits
 from ckpt_archive.index.commits import Commits, place_of
 from ckpt_archive.index.fetching import Fetcher, Problem
+from ckpt_archive.index.manifests import ManifestReader, StrictManifestReader
+from ckpt_archive.index.receipts import read_receipts, read_strictly
 from ckpt_archive.index.rows import At, Rows
 from ckpt_archive.index.schema import CHECKPOINTS, EVENTS, FILES, METRICS, RUN_SOURCES, RUNS, TENSOR_LAYOUTS
-from ckpt_archive.index.sink import Sink
+from ckpt_archive.index.sink import RowSink
 from ckpt_archive.index.state import State
 from ckpt_archive.log.batch import FINDING, Entry
 from ckpt_archive.log.sequence import Sealed
@@ -27,7 +30,19 @@ T = TypeVar("T")
 
 _COMMIT = "commit"
 _RECORDS = 256
-_ABOUT_COMMITS = frozenset(table.name for table in (CHECKPOINTS, EVENTS, FILES, METRICS, RUNS, RUN_SOURCES, TENSOR_LAYOUTS))
+_ABOUT_COMMITS = frozenset(
+    table.name for table in (CHECKPOINTS, EVENTS, FILES, METRICS, RUNS, RUN_SOURCES, TENSOR_LAYOUTS)
+)
+
+
+class Reading(enum.Enum):
+    """How records are read."""
+
+    FAST = enum.auto()
+    """What our own writers spell by few steps, the rest strictly."""
+
+    STRICT = enum.auto()
+    """Everything strictly, ten times slower: to prove what was read fast."""
 
 
 class Projection:
@@ -38,14 +53,20 @@ class Projection:
         sink: Takes the rows; those of tables that it does not want are dropped.
         state: What all batches before said; moved on here.
         archive_id: The archive's.
+        reading: How.
     """
 
-    def __init__(self, fetcher: Fetcher, sink: Sink, state: State, archive_id: str) -> None:
+    def __init__(
+        self, fetcher: Fetcher, sink: RowSink, state: State, archive_id: str, reading: Reading = Reading.FAST
+    ) -> None:
         self._fetcher = fetcher
         self._state = state
         self._archive_id = archive_id
         self._rows = Rows(sink, state)
-        self._commits = Commits(fetcher, self._rows, archive_id)
+        readers = (
+            (ManifestReader(), read_receipts) if reading is Reading.FAST else (StrictManifestReader(), read_strictly)
+        )
+        self._commits = Commits(fetcher, self._rows, archive_id, *readers)
         self._wants_commits = any(sink.wants(name) for name in _ABOUT_COMMITS)
 
     def add(self, sealed: Sealed) -> None:

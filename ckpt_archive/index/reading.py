@@ -77,7 +77,9 @@ class StoredFile(io.RawIOBase):
 
     def _fetch(self, offset: int, length: int) -> bytes:
         chunks: list[bytes] = []
-        self._store.fetch(self._key, offset=offset, length=length, etag=None, sink=lambda chunk: chunks.append(bytes(chunk)))
+        self._store.fetch(
+            self._key, offset=offset, length=length, etag=None, sink=lambda chunk: chunks.append(bytes(chunk))
+        )
         return b"".join(chunks)
 
 

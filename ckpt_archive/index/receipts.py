@@ -130,6 +130,15 @@ def read_receipts(sources: Sequence[Source], archive_id: str) -> Parsed:
     parsed = Parsed(totals=[None] * len(sources))
     plain = [index for index, source in enumerate(sources) if has_checksum(source.data) and _TENSORS not in source.data]
     odd = set(range(len(sources))).difference(plain)
+    return _parsed(sources, archive_id, parsed, plain, odd)
+
+
+def read_strictly(sources: Sequence[Source], archive_id: str) -> Parsed:
+    """The same, each receipt read member by member."""
+    return _parsed(sources, archive_id, Parsed(totals=[None] * len(sources)), [], set(range(len(sources))))
+
+
+def _parsed(sources: Sequence[Source], archive_id: str, parsed: Parsed, plain: Sequence[int], odd: set[int]) -> Parsed:
     tables = list(_fast(sources, plain, archive_id, parsed, odd))
     for index in sorted(odd):
         tables += _strict(sources[index], index, archive_id, parsed)
@@ -312,7 +321,9 @@ def _strict(source: Source, index: int, archive_id: str, parsed: Parsed) -> Iter
     """The rows of one receipt that has to be looked at closely."""
     key = receipt_key(source.place, source.rank)
     if len(source.data) > limits.MAX_STRICT_BYTES:
-        parsed.problems.append((index, f"{key} has {len(source.data)} bytes and is not spelled as ckpt-archive spells it"))
+        parsed.problems.append(
+            (index, f"{key} has {len(source.data)} bytes and is not spelled as ckpt-archive spells it")
+        )
         return ()
     try:
         receipt = decode_receipt(source.data, source.place, source.rank)

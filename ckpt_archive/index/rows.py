@@ -1,7 +1,6 @@
 """Records as rows: launches, decisions, events, findings and batches; and what is said about runs, sources and lineage."""
 
-import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -24,7 +23,8 @@ from ckpt_archive.index.schema import (
     TENSOR_LAYOUTS,
 )
 from ckpt_archive.index.receipts import Layout
-from ckpt_archive.index.sink import Sink
+from ckpt_archive.index.said import Labels, Lineage, integer, source_columns, text
+from ckpt_archive.index.sink import RowSink
 from ckpt_archive.index.state import State, artifact_node, line_node, source_key, source_node
 from ckpt_archive.log.batch import FINDING
 from ckpt_archive.log.sequence import Sealed
@@ -33,7 +33,6 @@ from ckpt_archive.strictjson import Json, encode
 
 _UNRESOLVED_SHOWN = 100
 _LONGEST_KEY = 1_024
-_MOST = 2**63
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +52,16 @@ class Rows:
         state: What the log said before; moved on here.
     """
 
-    def __init__(self, sink: Sink, state: State) -> None:
+    def __init__(self, sink: RowSink, state: State) -> None:
         self.sink = sink
         self.state = state
-        self._said: dict[str, tuple[At, Mapping[str, Json]]] = {}
+        self._said: dict[str, tuple[At, Labels]] = {}
+        # Most checkpoints of a launch name the same sources as the one before.
+        self._named: dict[tuple[str, int], tuple[Lineage, int]] = {}
 
-    def finding(self, at: At, subject: str, problem: str, *, digest: str = "", place: Place | None = None, part: str = "") -> None:
+    def finding(
+        self, at: At, subject: str, problem: str, *, digest: str = "", place: Place | None = None, part: str = ""
+    ) -> None:
         """Something could not be read, or is not as it should be.
 
         Args:
@@ -85,7 +88,7 @@ class Rows:
             log_seq=at.log_seq,
         )
 
-    def run(self, at: At, name: str, labels: Mapping[str, Json]) -> None:
+    def run(self, at: At, name: str, labels: Labels) -> None:
         """What a launch or a checkpoint says about its run; of a batch the newest counts."""
         said = self._said.get(name)
         if said is None or at.time >= said[0].time:
@@ -93,32 +96,35 @@ class Rows:
 
     def _add_runs(self) -> None:
         for name, (at, labels) in sorted(self._said.items()):
-            said = {column: text_of(labels, column) for column in ("project", "owner", "purpose", "risk_class")}
-            said["labels"] = limits.json_text(labels)
-            digest = run_digest(said.values())
-            if self.state.runs.get(name) != digest:
-                self.state.runs[name] = digest
-                self.sink.add(RUNS.name, "", run=name, recorded_at=at.time, log_seq=at.log_seq, **said)
+            if self.state.runs.get(name) != labels.digest:
+                self.state.runs[name] = labels.digest
+                self.sink.add(RUNS.name, "", run=name, recorded_at=at.time, log_seq=at.log_seq, **labels.columns)
         self._said.clear()
 
-    def source(self, at: At, place: Place, said: Mapping[str, Json]) -> None:
-        """A source that a checkpoint names, if it is new for its launch, or named by an earlier step than before."""
-        row = source_columns(said)
-        key = source_key(place.run, place.attempt, row.values())
-        known = self.state.sources.get(key)
-        if known is not None and known <= place.step:
+    def sources(self, at: At, place: Place, lineage: Lineage) -> None:
+        """The sources that a checkpoint names: each that is new for its launch, or named by an earlier step than before."""
+        if not lineage.sources:
             return
-        self.state.sources[key] = place.step
-        self.sink.add(
-            RUN_SOURCES.name,
-            "",
-            run=place.run,
-            attempt=place.attempt,
-            from_step=place.step,
-            recorded_at=at.time,
-            log_seq=at.log_seq,
-            **row,
-        )
+        before = self._named.get((place.run, place.attempt))
+        if before is not None and before[0] is lineage and before[1] <= place.step:
+            return
+        self._named[place.run, place.attempt] = (lineage, place.step)
+        for source in lineage.sources:
+            key = source_key(place.run, place.attempt, source.values())
+            known = self.state.sources.get(key)
+            if known is not None and known <= place.step:
+                continue
+            self.state.sources[key] = place.step
+            self.sink.add(
+                RUN_SOURCES.name,
+                "",
+                run=place.run,
+                attempt=place.attempt,
+                from_step=place.step,
+                recorded_at=at.time,
+                log_seq=at.log_seq,
+                **source,
+            )
 
     def layout(self, at: At, layout: Layout) -> None:
         """A table of tensors, if it is new."""
@@ -141,7 +147,7 @@ class Rows:
 
     def launch(self, at: At, launch: Launch) -> None:
         """A launch, its run, and what its line was made from."""
-        start = launch.resume_from
+        start, labels = launch.resume_from, Labels.of(launch.labels)
         goes_on = not launch.explicit and (start is None or start.run == launch.run)
         line = min(launch.branch, launch.attempt) if goes_on else launch.attempt
         if launch.late and goes_on:
@@ -163,11 +169,11 @@ class Rows:
             late=launch.late,
             line_attempt=line,
             policy_sha256=limits.text(launch.policy) or None,
-            project=text_of(launch.labels, "project"),
-            labels=limits.json_text(launch.labels),
+            project=labels.project,
+            labels=labels.text,
             log_seq=at.log_seq,
         )
-        self.run(at, launch.run, launch.labels)
+        self.run(at, launch.run, labels)
         was_taken_for = line_node(launch.run, self.state.line_of(launch.run, launch.attempt))
         self.state.lines[launch.run, launch.attempt] = line
         node = line_node(launch.run, line)
@@ -257,8 +263,8 @@ class Rows:
         said = {"uri": event.subject, "digest": event.digest, **event.details}
         about = {(place.run, place.attempt): place.step for place in reversed(event.places)}
         if not about and event.run is not None:
-            attempt = _number(event.details.get("attempt"))
-            about = {(event.run, attempt if attempt is not None else 0): _number(event.details.get("from_step")) or 0}
+            attempt = integer(event.details.get("attempt"))
+            about = {(event.run, attempt if attempt is not None else 0): integer(event.details.get("from_step")) or 0}
         for (run, attempt), step in sorted(about.items()):
             self.sink.add(
                 RUN_SOURCES.name,
@@ -277,7 +283,11 @@ class Rows:
         name = limits.text(relation) if isinstance(relation, str) and relation else event.kind
         child = self._child(event)
         if child is None:
-            self.finding(at, event.subject, f"the event {event.kind} {event.event_id} does not say what was made: a digest or a run")
+            self.finding(
+                at,
+                event.subject,
+                f"the event {event.kind} {event.event_id} does not say what was made: a digest or a run",
+            )
             return
         for place in event.places:
             parent = line_node(place.run, self.state.line_of(place.run, place.attempt))
@@ -289,12 +299,19 @@ class Rows:
         if event.digest:
             return artifact_node(event.digest)
         if event.kind == "lineage" and event.run is not None:
-            attempt = _number(event.details.get("attempt")) or 0
+            attempt = integer(event.details.get("attempt")) or 0
             return line_node(event.run, self.state.line_of(event.run, attempt))
         return None
 
     def _edge(
-        self, at: At, child: str, parent: str, relation: str, leaves: Place | None, actor: str | None, details: Mapping[str, Json] | None
+        self,
+        at: At,
+        child: str,
+        parent: str,
+        relation: str,
+        leaves: Place | None,
+        actor: str | None,
+        details: Mapping[str, Json] | None,
     ) -> None:
         self.sink.add(
             LINEAGE.name,
@@ -337,43 +354,15 @@ class Rows:
             "",
             key_id=event.subject or event.digest,
             state=event.kind.removeprefix("key-"),
-            algorithm=text_of(details, "algorithm"),
-            owner=text_of(details, "owner"),
+            algorithm=text(details.get("algorithm")),
+            owner=text(details.get("owner")),
             valid_from=_time(details.get("valid_from")),
             valid_until=event.until_at,
-            public_key=text_of(details, "public_key"),
+            public_key=text(details.get("public_key")),
             reason=event.reason or None,
             recorded_at=at.time,
             log_seq=at.log_seq,
         )
-
-
-def run_digest(said: Iterable[str | None]) -> int:
-    """Of what is said about a run: so many bits that two will not be taken for one."""
-    return int.from_bytes(hashlib.blake2b(encode(list(said)), digest_size=16).digest())
-
-
-def source_columns(said: Mapping[str, Json]) -> dict[str, str | int | None]:
-    rest = {name: value for name, value in said.items() if name not in ("uri", "version", "digest", "licence", "records")}
-    return {
-        "uri": text_of(said, "uri"),
-        "version": text_of(said, "version"),
-        "digest": text_of(said, "digest"),
-        "licence": text_of(said, "licence"),
-        "records": _number(said.get("records")),
-        "details": limits.json_text(rest),
-    }
-
-
-def text_of(said: Mapping[str, Json], name: str) -> str | None:
-    value = said.get(name)
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        return None
-    return limits.text(str(value)) or None
-
-
-def _number(value: Json) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and -_MOST <= value < _MOST else None
 
 
 def _time(value: Json) -> datetime | None:

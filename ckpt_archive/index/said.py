@@ -91,7 +91,9 @@ def run_digest(said: Iterable[str | None]) -> int:
 
 def source_columns(said: Mapping[str, Json]) -> dict[str, str | int | None]:
     """A source as columns."""
-    rest = {name: value for name, value in said.items() if name not in ("uri", "version", "digest", "licence", "records")}
+    rest = {
+        name: value for name, value in said.items() if name not in ("uri", "version", "digest", "licence", "records")
+    }
     return {
         "uri": text(said.get("uri")),
         "version": text(said.get("version")),
@@ -106,7 +108,9 @@ def text(value: Json) -> str | None:
     """A text, or a number as one; None for anything else, and for the empty text."""
     if type(value) is str:
         return limits.text(value) or None
-    return str(value)[:100] if type(value) in (int, float) else None
+    if type(value) is float or (type(value) is int and abs(value) < _MOST):
+        return str(value)
+    return None
 
 
 def integer(value: Json) -> int | None:

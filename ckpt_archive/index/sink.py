@@ -1,12 +1,14 @@
 """Where the rows of several tables gather until they are files: in bounded memory, each file in the order of its table."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from ckpt_archive.commit import layout
+from ckpt_archive.errors import AlreadyExistsError
 from ckpt_archive.index import arrow
 from ckpt_archive.index.arrow import Columns
 from ckpt_archive.index.schema import TABLES, Table
@@ -39,13 +41,34 @@ class _Part:
 
     def add(self, rows: pa.Table) -> int:
         self.gathered.append(rows)
-        self.bytes += rows.nbytes
-        return rows.nbytes
+        size: int = rows.nbytes
+        self.bytes += size
+        return size
 
     def take(self) -> pa.Table:
         rows = pa.concat_tables(self.gathered).combine_chunks() if len(self.gathered) > 1 else self.gathered[0]
         self.gathered, self.bytes = [], 0
         return in_order(self.table, rows)
+
+
+class RowSink(Protocol):
+    """Takes rows."""
+
+    def wants(self, name: str) -> bool:
+        """Whether rows of this table are wanted."""
+        ...
+
+    def add_row(self, name: str, month: str, row: Sequence[object]) -> None:
+        """A row, in the order of the columns."""
+        ...
+
+    def add(self, name: str, month: str, /, **values: object) -> None:
+        """A row by the names of its columns; one that is not named is NULL."""
+        ...
+
+    def add_table(self, name: str, month: str, rows: pa.Table) -> None:
+        """Many rows."""
+        ...
 
 
 class Sink:
@@ -78,7 +101,7 @@ class Sink:
         """Whether rows of this table are wanted."""
         return name in self._names
 
-    def add_row(self, name: str, month: str, row: list[object]) -> None:
+    def add_row(self, name: str, month: str, row: Sequence[object]) -> None:
         """A row, in the order of the columns."""
         if name in self._names:
             part = self._part(name, month)
@@ -126,12 +149,16 @@ class Sink:
         self._files[part.table.name].append(put_file(self._store, self._nonce, part.table, part.month, file))
 
 
-def put_file(
-    store: Store, nonce: Callable[[], str], table: Table, month: str, file: arrow.ParquetFile
-) -> DataFile:
+def put_file(store: Store, nonce: Callable[[], str], table: Table, month: str, file: arrow.ParquetFile) -> DataFile:
     """Put a file where its table is, under a name that nobody had; it counts once a commit names it."""
     path = f"month={month}/{nonce()}.parquet" if month else f"{nonce()}.parquet"
-    store.create(layout.index_table(table.name) + path, Body.of(file.data))
+    key = layout.index_table(table.name) + path
+    try:
+        store.create(key, Body.of(file.data))
+    except AlreadyExistsError:
+        # The answer to our own try was lost: nobody else draws this name.
+        if store.head(key).size_bytes != len(file.data):
+            raise
     return DataFile(path, len(file.data), month, file.rows, file.stats)
 
 

@@ -123,7 +123,7 @@ def read_snapshot(
         raise NotFoundError(f"there is no table {folder.rstrip('/')} in {store.url}")
     start = _Checkpoint(-1, ()) if checkpoint is None else checkpoint
     if not log.continues(start.version):
-        raise _wrong(folder + LOG, f"commit {start.version + 1} is missing")
+        raise _wrong(folder + LOG, f"commit {log.first_missing(start.version)} is missing")
     try:
         commits = log.keys_after(start.version)
         actions = _fetched(store, executor, start.keys, commits, read_actions)
@@ -160,8 +160,14 @@ class _Log:
 
     def continues(self, version: int) -> bool:
         """Whether all commits after `version` are there."""
-        later = [number for number in self.commits if number > version]
-        return not later or (min(later) == version + 1 and max(later) - version == len(later))
+        return self.first_missing(version) > max(self.commits, default=version)
+
+    def first_missing(self, version: int) -> int:
+        """The first one after `version` that is not there."""
+        version += 1
+        while version in self.commits:
+            version += 1
+        return version
 
     def keys_after(self, version: int) -> tuple[tuple[int, str], ...]:
         """The commits after `version`, oldest first."""

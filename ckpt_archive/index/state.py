@@ -67,8 +67,14 @@ class Closure:
 
         At most `MAX_ANCESTORS` of a node are followed; what is left out is counted in `dropped`.
         """
-        above = [(parent, 0, leaves), *((node, depth, at) for node, (depth, at) in self._ancestors.get(parent, {}).items())]
-        below = [(child, 0), *((node, self._ancestors[node][child][0]) for node in sorted(self._descendants.get(child, ())))]
+        above = [
+            (parent, 0, leaves),
+            *((node, depth, at) for node, (depth, at) in self._ancestors.get(parent, {}).items()),
+        ]
+        below = [
+            (child, 0),
+            *((node, self._ancestors[node][child][0]) for node in sorted(self._descendants.get(child, ()))),
+        ]
         found: list[Way] = []
         for descendant, depth_below in below:
             ancestors = self._ancestors.get(descendant, {})

@@ -123,7 +123,9 @@ class Projector:
         fetcher = Fetcher(self.store, self.machine.executor, self.kept)
         projection = Projection(fetcher, sink, state, self.archive_id)
         seen = 0
-        for sealed in read_batches(self.store, self.machine.executor, self.archive_id, low + 1, min(high, low + _BATCHES_A_COMMIT)):
+        for sealed in read_batches(
+            self.store, self.machine.executor, self.archive_id, low + 1, min(high, low + _BATCHES_A_COMMIT)
+        ):
             projection.add(sealed)
             seen += len(sealed.batch.entries)
             if seen >= _ENTRIES_A_COMMIT or sink.file_count:
@@ -162,7 +164,9 @@ SealLog = Callable[[int], int]
 """Seals what is new, with a number that is known to be sealed; the number of the newest batch."""
 
 
-def project_all(projector: Projector, *, budget_seconds: float = float("inf"), progress: Progress | None = None) -> Projected:
+def project_all(
+    projector: Projector, *, budget_seconds: float = float("inf"), progress: Progress | None = None
+) -> Projected:
     """Bring the tables up to the newest batch that is sealed now."""
     target = newest_number(projector.store, projector.number)
     until = projector.machine.clock.monotonic() + budget_seconds

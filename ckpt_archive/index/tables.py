@@ -118,7 +118,12 @@ class OpenTable:
             rows = pa.table(self._handle.get_add_actions(flatten=False)).to_pylist()
         return sorted(
             (
-                DataFile(row["path"], row["size_bytes"], (row.get("partition") or {}).get(MONTH) or "", row["num_records"] or 0)
+                DataFile(
+                    row["path"],
+                    row["size_bytes"],
+                    (row.get("partition") or {}).get(MONTH) or "",
+                    row["num_records"] or 0,
+                )
                 for row in rows
             ),
             key=lambda file: file.path,
@@ -159,7 +164,9 @@ class OpenTable:
         self._commit([*actions, *(_add(file, now, data_change=is_change) for file in added)], transactions)
 
     def _commit(self, actions: Sequence[AddAction | RemoveAction], transactions: Mapping[str, int]) -> None:
-        properties = CommitProperties(app_transactions=[Transaction(app, number) for app, number in transactions.items()])
+        properties = CommitProperties(
+            app_transactions=[Transaction(app, number) for app, number in transactions.items()]
+        )
         partition_by = [MONTH] if self.table.monthly else []
         with failures(self.table.name, self._location.url):
             self._handle.create_write_transaction(
@@ -256,10 +263,8 @@ def _add(file: DataFile, now: datetime, *, data_change: bool) -> AddAction:
 
 
 def _remove(file: DataFile, now: datetime, *, data_change: bool) -> RemoveAction:
-    partition = {MONTH: file.month} if file.month else {}
-    return RemoveAction(
-        file.path, data_change, _milliseconds(now), size=file.size_bytes, partition_values=partition
-    )
+    partition: dict[str, str | None] = {MONTH: file.month} if file.month else {}
+    return RemoveAction(file.path, data_change, _milliseconds(now), size=file.size_bytes, partition_values=partition)
 
 
 def _milliseconds(moment: datetime) -> int:
@@ -277,7 +282,9 @@ def failures(table: str, url: str) -> Iterator[None]:
     try:
         yield
     except TableNotFoundError as error:
-        raise errors.NotFoundError(f"there is no {what.removeprefix('the ')}", hint="Run `ckpt-archive index sync`.") from error
+        raise errors.NotFoundError(
+            f"there is no {what.removeprefix('the ')}", hint="Run `ckpt-archive index sync`."
+        ) from error
     except CommitFailedError as error:
         raise RefusedError(
             f"{what} was changed meanwhile: {_sentence(error)}", hint="Load it again and go on from there."
@@ -295,7 +302,8 @@ def failures(table: str, url: str) -> Iterator[None]:
         raise errors.UnavailableError(f"{what}: {_sentence(error)}", hint="It is unknown whether it landed.") from error
     except (DeltaError, ValueError, TypeError, KeyError) as error:
         raise UnreadableError(
-            f"{what} can not be read: {_sentence(error)}", hint="Run `ckpt-archive index rebuild`: it is made anew from the log."
+            f"{what} can not be read: {_sentence(error)}",
+            hint="Run `ckpt-archive index rebuild`: it is made anew from the log.",
         ) from error
 
 

@@ -160,6 +160,7 @@ class _Pass:
         self._appender = appender
         self._go_on = go_on
         self._keep = keep
+        self._has_news = False
         self.oldest: datetime | None = None
 
     def look_through(self, page: Listing, more: Iterator[Listing], window: Window, *, marks: bool) -> bool:
@@ -181,7 +182,8 @@ class _Pass:
             self._take(taken, marks=marks)
             if page.next_token is None:
                 return True
-            if not self._go_on():
+            # What an earlier pass has looked at is listed again; one that ends in there would never get on.
+            if self._has_news and not self._go_on():
                 return False
             page = next(more)
 
@@ -202,7 +204,9 @@ class _Pass:
 
     def _take(self, taken: Sequence[Pending], *, marks: bool) -> None:
         appender = self._appender
-        for look in self._looks(self._news(taken)):
+        news = self._news(taken)
+        self._has_news = self._has_news or bool(news)
+        for look in self._looks(news):
             pending = look.pending
             verdict = judge(look, appender.draft.now)
             if isinstance(verdict, Entry):

@@ -13,7 +13,7 @@ from typing import Protocol
 from ckpt_archive.commit.connection import Connection
 from ckpt_archive.errors import CkptArchiveError
 from ckpt_archive.log.looking import Keep, forget
-from ckpt_archive.log.sequence import read_batch
+from ckpt_archive.log.sequence import newest_number, read_batch
 from ckpt_archive.log.sync import SealReport, seal
 from ckpt_archive.machine import Machine
 from ckpt_archive.maintain.budget import Budget
@@ -41,12 +41,8 @@ class IndexWork(Protocol):
         """Is given the records as they are sealed, so that they need not be fetched again."""
         ...
 
-    def newest(self, machine: Machine, connection: Connection) -> int:
-        """The number of the newest batch that the index knows of; 0 if there is none, or it can not be read."""
-        ...
-
-    def project(self, machine: Machine, connection: Connection, budget: Budget) -> StepReport:
-        """Bring the batches of the log that are not in the tables into them."""
+    def project(self, machine: Machine, connection: Connection, newest: int, budget: Budget) -> StepReport:
+        """Bring the batches of the log up to `newest` into the tables that lack them."""
         ...
 
     def compact(self, machine: Machine, connection: Connection, budget: Budget) -> StepReport:
@@ -168,7 +164,10 @@ class _Pass:
             return StepReport(
                 INDEX, State.NOTHING, left=f"the libraries that make it are not installed here: {INSTALL}"
             )
-        return self._guarded(INDEX, partial(self._index.project, self._machine, self._connection, self._budget))
+        index = self._index
+        return self._guarded(
+            INDEX, lambda: index.project(self._machine, self._connection, self._newest_sealed(), self._budget)
+        )
 
     def _seal(self) -> StepReport:
         connection, index = self._connection, self._index
@@ -177,13 +176,17 @@ class _Pass:
             self._machine.executor,
             connection.archive_id,
             self._machine.node,
-            hint=self._newest or (0 if index is None else index.newest(self._machine, connection)),
+            hint=self._newest,
             go_on=lambda: not self._budget.is_over(),
             keep=forget if index is None else index.keep,
         )
         self._newest = report.newest
         self._swept = self._swept or report.has_swept
         return sealed_step(report)
+
+    def _newest_sealed(self) -> int:
+        """The newest batch; looked for where sealing failed."""
+        return self._newest or newest_number(self._connection.store)
 
     def _finish(self) -> StepReport:
         connection = self._connection

@@ -1,20 +1,22 @@
 """Archives for the index: launches, checkpoints, decisions and events with their log, made by the real encoders."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from ckpt_archive.commit import layout
 from ckpt_archive.commit.archive_record import create_archive
-from ckpt_archive.commit.decision import Decision
+from ckpt_archive.commit.decision import Action, Decision
 from ckpt_archive.commit.event import Event
 from ckpt_archive.commit.launch_record import Launch
 from ckpt_archive.commit.manifest import Manifest
 from ckpt_archive.commit.receipt import Receipt
 from ckpt_archive.contribution import Contribution
 from ckpt_archive.digest import crc32c
-from ckpt_archive.log.batch import Batch, Entry
+from ckpt_archive.index.reading import read_file
+from ckpt_archive.index.tables import OpenTable
+from ckpt_archive.log.batch import Batch, Entry, Unresolved
 from ckpt_archive.log.sequence import Sealed, add_batch
 from ckpt_archive.place import Place
 from ckpt_archive.share import DataObject, FileEntry, Share
@@ -162,3 +164,64 @@ class LoggedArchive:
         self.sealed.append(sealed)
         self.entries = []
         return sealed
+
+
+def table_rows(store: Store, opened: OpenTable) -> list[dict[str, Json]]:
+    """All rows of a table, in the order of its columns as text: equal for equal rows, whatever files they are in."""
+    rows = [
+        row
+        for file in opened.files()
+        for batch in read_file(store, opened.table, file, [column.name for column in opened.table.columns])
+        for row in batch.to_pylist()
+    ]
+    return sorted(rows, key=str)
+
+
+def all_rows(store: Store, tables: Mapping[str, OpenTable]) -> dict[str, list[dict[str, Json]]]:
+    """All rows of all tables."""
+    return {name: table_rows(store, opened) for name, opened in tables.items()}
+
+
+def small_archive(store: Store) -> LoggedArchive:
+    """An archive with something of everything, in three batches."""
+    made = LoggedArchive(store)
+    labels = {"project": "translation", "owner": "jo", "purpose": "demo", "risk_class": "high"}
+    lineage = {
+        "sources": [
+            {"uri": "s3://corpus/v3", "version": "3", "digest": digest_of("v3"), "licence": "CC-BY-4.0", "records": 10},
+            "s3://plain",
+        ],
+        "code": {"commit": "9fceb02", "dirty": False},
+        "config": {"sha256": digest_of("config")},
+        "environment": {"sha256": digest_of("environment")},
+    }
+    said = {"labels": labels, "lineage": lineage, "metrics": {"loss": 2.5, "steps": 7, "worst": "NaN", "note": "x"}}
+    made.launch("base", 0, labels=labels)
+    for number in range(3):
+        promotion = {"rule": "every", "count": 5, "ordinal": number}
+        timings = {"save_seconds": 0.5 + number, "upload_seconds": 2}
+        place = Place("base", 0, 100 * number)
+        made.checkpoint(place, files=(3, 2), timings=timings, promotion=promotion, retention_class="daily", **said)
+    made.seal()
+    made.launch("base", 1, labels=labels, resume_from=Place("base", 0, 100))
+    made.launch("tuned", 0, labels={"project": "chat"}, resume_from=Place("base", 1, 150), explicit=True)
+    made.launch("base", 2, resume_from=Place("base", 0, 0), explicit=True, branch=2)
+    made.checkpoint(Place("base", 1, 150), labels={"project": "translation", "owner": "al"})
+    tensors = [{"name": "w", "dtype": "f32", "shape": [2, 3], "offset": 0, "size": 24}]
+    made.checkpoint(Place("tuned", 0, 7), tensors=tensors, completeness="assumed")
+    made.decision(Decision(ARCHIVE_ID, "tuned", 0, 9, Action.GAP, "the disk is full", "node", made.now))
+    made.decision(Decision(ARCHIVE_ID, "tuned", 0, 11, Action.PROMOTE, "milestone:best", "jo", made.now))
+    made.seal([Entry.finding("log/pending/odd", made.now, "it is not a marker's key")], unresolved=_UNRESOLVED)
+    made.event("restored", places=(Place("base", 0, 100), Place("tuned", 0, 7)), actor="jo", outcome="ok", size_bytes=5)
+    made.event("source", places=(Place("base", 0, 0),), subject="s3://late", actor="al", details={"licence": "MIT"})
+    made.event("output", places=(Place("tuned", 0, 7),), digest=digest_of("gguf"), details={"relation": "quantized"})
+    made.event("lineage", digest=digest_of("corpus"), subject="s3://raw", details={"relation": "dataset"})
+    details = {"algorithm": "ecdsa-p256", "owner": "release", "public_key": "PEM", "valid_from": "2026-03-01T00:00:00.000000Z"}
+    made.event("key-published", subject=digest_of("key"), details=details, until_at=NOON)
+    made.event("key-revoked", subject=digest_of("key"), reason="rotated")
+    made.event("incident", run="base", rank=3, node="gpu-17", reason="it diverged")
+    made.seal()
+    return made
+
+
+_UNRESOLVED = (Unresolved("log/pending/2026/03/01/12/waiting", "commit", NOON),)

@@ -25,7 +25,7 @@ def _command(verb: str) -> click.Command:
 
 def _inner() -> dict[str, str]:
     """The verbs that stand in groups, and what the lists there say of them."""
-    found = {}
+    found: dict[str, str] = {}
     for verb in VERBS:
         command = _command(verb)
         if isinstance(command, Verbs):

@@ -1,7 +1,7 @@
 """Every saved question on DuckDB and on DataFusion against a second opinion in Python, and its text in Athena's dialect."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -27,12 +27,12 @@ Cases = Mapping[str, list[dict[str, str]]]
 
 
 @pytest.fixture(scope="module", params=[1, 2], ids=["seed-1", "seed-2"])
-def rows(request: pytest.FixtureRequest) -> Mapping[str, list[Row]]:
+def rows(request: pytest.FixtureRequest) -> Mapping[str, Any]:
     return made_up(request.param)
 
 
 @pytest.fixture(scope="module")
-def folder(rows: Mapping[str, list[Row]], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(rows: Mapping[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Delta tables of the rows."""
     made = tmp_path_factory.mktemp("index")
     write_delta(arrow_tables(rows), made)
@@ -147,12 +147,17 @@ def _cases(rows: Mapping[str, list[Row]]) -> Cases:
 
 
 def _typed(question: SavedQuestion, given: Mapping[str, str]) -> dict[str, Any]:
+    convert: Mapping[str, Callable[[str], Any]] = {
+        "text": str,
+        "integer": int,
+        "number": float,
+        "date": lambda text: day(text, DAY),
+    }
     typed: dict[str, Any] = {}
     for parameter in question.parameters:
         text = given.get(parameter.name, parameter.default)
         assert text is not None, parameter
-        convert = {"text": str, "integer": int, "number": float, "date": lambda text: day(text, DAY)}[parameter.type]
-        typed[parameter.name] = convert(text)
+        typed[parameter.name] = convert[parameter.type](text)
     return typed
 
 
@@ -176,7 +181,7 @@ def test_there_is_a_second_opinion_on_every_question() -> None:
 
 @pytest.mark.parametrize("name", sorted(QUESTIONS))
 def test_two_engines_answer_as_the_second_opinion_does(
-    name: str, rows: Mapping[str, list[Row]], duck: duckdb.DuckDBPyConnection, fusion: datafusion.SessionContext
+    name: str, rows: Mapping[str, Any], duck: duckdb.DuckDBPyConnection, fusion: datafusion.SessionContext
 ) -> None:
     question = QUESTIONS[name]
     answered = 0
@@ -203,11 +208,11 @@ def test_it_is_sound_in_the_dialect_of_athena(name: str) -> None:
         parameter.name: {"text": "x", "integer": "1", "number": "1", "date": "2026-01-01"}[parameter.type]
         for parameter in question.parameters
     }
-    columns = {
+    columns: dict[str, object] = {
         table.name: {column.name: _TRINO[column.type] for column in table.columns} for table in schema.TABLES.values()
     }
     parsed = sqlglot.parse_one(question.bound(given, DAY, engine="athena"), dialect="athena")
-    checked = annotate_types(qualify(parsed, schema=columns, dialect="athena"), schema=columns, dialect="athena")
+    checked: Any = annotate_types(qualify(parsed, schema=columns, dialect="athena"), schema=columns, dialect="athena")
     unknown = [
         item.alias_or_name
         for item in checked.selects

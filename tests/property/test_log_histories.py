@@ -1,7 +1,7 @@
 """Any history of writers that may stand still for days, of sealers that run into each other, and of clocks that are wrong.
 
-Whatever happens: nothing is in the log twice, what its marks say was looked at has been looked at, and in the end each record
-is in it whose marker was not given up.
+Whatever happens: nothing is in the log twice, what its marks say was looked at has been looked at, and in the end each
+record is in it whose marker was not given up.
 """
 
 from collections.abc import Collection, Iterator
@@ -135,20 +135,31 @@ class Histories(RuleBasedStateMachine):
         except Killed:
             return
 
-    @rule(at=st.integers(0, 30), seconds=st.sampled_from(WAITS), more=st.lists(st.integers(0, 5), max_size=2))
-    def two_seal_at_once(self, at: int, seconds: int, more: list[int]) -> None:
+    @rule(numbers=st.lists(st.integers(0, 60), min_size=1, max_size=12))
+    def many_write(self, numbers: list[int]) -> None:
+        for number in numbers:
+            content = b"record %d, 0" % number
+            marker = Marker.of_commit(ARCHIVE_ID, Place("run", 0, number), sha256_hex(content))
+            write_marker(self.store, marker, self.clock.now())
+            create_once(self.store, marker.record_key, content)
+            self.clock.sleep(1)
+
+    @rule(
+        verb=st.sampled_from(("list", "read", "create")),
+        seconds=st.sampled_from(WAITS[:4]),
+        more=st.lists(st.integers(0, 60), max_size=6),
+        steps=st.none() | st.integers(0, 3),
+    )
+    def two_seal_at_once(self, verb: str, seconds: int, more: list[int], steps: int | None) -> None:
         """One stands still before a request, and meanwhile time passes, others write, and the other seals."""
+        has_stood_still: list[Request] = []
 
         def meanwhile(request: Request) -> None:
-            if request.number == at:
-                for number in more:
-                    self.somebody_is_about_to_write(number)
-                    place = Place("run", 0, number)
-                    content = b"record %d, 0" % number
-                    write_marker(self.store, Marker.of_commit(ARCHIVE_ID, place, sha256_hex(content)), self.clock.now())
-                    create_once(self.store, layout.manifest("run", 0, number), content)
+            if request.verb == verb and not has_stood_still:
+                has_stood_still.append(request)
+                self.many_write([*more, 0])
                 self.clock.sleep(seconds)
-                self._seal(self.store, None)
+                self._seal(self.store, steps)
 
         self._seal(HookedStore(self.store, before=meanwhile), None)
 

@@ -262,7 +262,7 @@ def test_a_damaged_log(store: MemoryStore, actions: list[Any]) -> None:
 def test_a_commit_that_is_missing(store: MemoryStore) -> None:
     put(store, f"{0:020d}.json", METADATA)
     put(store, f"{2:020d}.json", added("a"))
-    with pytest.raises(IntegrityError, match="commit 0 is missing|commit"):
+    with pytest.raises(IntegrityError, match="commit 1 is missing"):
         snapshot(store)
     with pytest.raises(IntegrityError):
         snapshot(store, Snapshot(FOLDER, 0))

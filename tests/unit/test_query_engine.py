@@ -1,4 +1,4 @@
-"""Answers: consistent over tables, as of a time, whatever happens to the files meanwhile, and what is said when there are none."""
+"""Answers: consistent over tables, as of a time, whatever happens to files meanwhile, and what is said if there are none."""
 
 from collections.abc import Callable
 from dataclasses import replace

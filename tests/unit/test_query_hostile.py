@@ -154,7 +154,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "archive" / ".tmp").mkdir(parents=True)
     store = store_at(f"file://{folder}/archive", system_machine())
     HandWritten(store, CHECKPOINTS).append(checkpoint_rows(10), 1)
-    duckdb.sql("SELECT 'secret' AS a").write_parquet(str(folder / "other.parquet"))
+    with duckdb.connect() as connection:
+        connection.execute(f"COPY (SELECT 'secret' AS a) TO '{folder / 'other.parquet'}'")
     return folder
 
 
@@ -193,7 +194,7 @@ def test_is_refused(engine: Engine, root: Path, hostile: str) -> None:
 
 @pytest.mark.usefixtures("unchanged")
 @pytest.mark.parametrize(
-    "hostile", [text for text in HOSTILE if "{live}" not in text and "{o" in text or "passwd" in text]
+    "hostile", [text for text in HOSTILE if ("{live}" not in text and "{o" in text) or "passwd" in text]
 )
 def test_the_lock_alone_keeps_files_out_too(root: Path, hostile: str) -> None:
     live = filled("{live}", root)

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
-from uuid import UUID
 
 from ckpt_archive import clock
 from ckpt_archive.strictjson import Json
@@ -73,7 +72,7 @@ def json_value(value: Any) -> Json:
             return {str(json_value(name)): json_value(item) for name, item in value.items()}
         case list() | tuple():
             return [json_value(item) for item in value]
-        case date() | time() | UUID():
+        case date() | time():
             return str(value)
         case timedelta():
             return value.total_seconds()

@@ -1,6 +1,6 @@
 -- title: What the index has not seen yet
 -- for: whoever relies on an answer: up to when the index is complete, and what was announced and is not there.
--- answers: one row, of the newest batch: everything announced before the watermark is in the index, is among the unresolved, or is a finding
+-- answers: the newest batch of the log: what was announced before its watermark is in the index, among the unresolved, or a finding
 WITH newest AS (
   SELECT MAX(log_seq) AS log_seq FROM sync_log
 ),

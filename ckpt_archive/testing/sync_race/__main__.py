@@ -11,17 +11,17 @@ import boto3
 import click
 
 from ckpt_archive import strictjson
-from ckpt_archive.archive import Archive
 from ckpt_archive.clock import SystemClock
 from ckpt_archive.devserver import DevServer
-from ckpt_archive.index.query import engine
 from ckpt_archive.testing.sync_race.race import Race
 
 
 @click.command()
 @click.option("--minutes", default=1.0, show_default=True, help="How long.")
 @click.option("--seed", default=0, show_default=True, help="Decides who is struck, and when.")
-@click.option("--store", type=click.Choice(["s3", "file"]), default="s3", show_default=True, help="Where the archive is.")
+@click.option(
+    "--store", type=click.Choice(["s3", "file"]), default="s3", show_default=True, help="Where the archive is."
+)
 @click.option("--strike-every", default=1.0, show_default=True, help="Seconds between two strikes, on average.")
 @click.option("--margin", default=60.0, show_default=True, help="Seconds that a file must be old to be vacuumed.")
 @click.option("--folder", type=click.Path(path_type=Path), help="For everything; a temporary one by default.")
@@ -38,7 +38,12 @@ def main(
             url, environment = f"{server.url}/race", server.environment()
         else:
             url, environment = f"file://{root}/archive", {}
-        figures = _race(url, environment, root, minutes * 60, seed, strike_every, margin)
+        boto3.session.Session().client(
+            "s3", region_name="us-east-1"
+        ).close()  # what children would load, each for itself
+        gc.freeze()
+        race = Race(url, environment, root, seed, margin, SystemClock())
+        figures = race.run(minutes * 60, strike_every)
     finally:
         if server is not None:
             server.kill()

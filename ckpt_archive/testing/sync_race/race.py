@@ -72,7 +72,7 @@ class _Runner:
     """A role, and the process that plays it now."""
 
     role: str
-    action: Callable[["_Runner"], Callable[[], int]]
+    action: Callable[[], Callable[[], int]]
     child: Child
     heard: int = 0
 
@@ -109,6 +109,7 @@ class Race:
         """Race for so long, with a strike every so often, then judge."""
         began = self._clock.monotonic()
         try:
+            self._create_archive()
             self._start_all()
             ends_at = began + seconds
             while (now := self._clock.monotonic()) < ends_at:
@@ -123,31 +124,33 @@ class Race:
         self.figures.seconds = self._clock.monotonic() - began
         return self.figures
 
+    def _create_archive(self) -> None:
+        # By a child: whoever forks should not have talked to anybody.
+        maker = self._start("init", lambda: partial(roles.create, self._url))
+        assert self._nursery.wait(60.0, lambda: maker.code is not None)
+        assert maker.code == 0, (self._folder / "init.log").read_text()
+
     def _start_all(self) -> None:
-        def add(role: str, action: Callable[[_Runner], Callable[[], int]]) -> None:
-            self._runners.append(_Runner(role, action, self._start(role, action)))
+        actions: list[tuple[str, Callable[[], Callable[[], int]]]] = [
+            *(("write", partial(self._writing, run)) for run in _WRITERS),
+            *[("sync", lambda: partial(roles.sync, self._url, self._seed()))] * SYNCS,
+            ("maintain", lambda: partial(roles.maintain, self._url, self._seed())),
+            *[("compact", lambda: partial(roles.compact_all, self._url, self._seed()))] * COMPACTIONS,
+            ("vacuum", lambda: partial(roles.vacuum_all, self._url, self._seed(), self._margin_seconds)),
+            ("read", lambda: partial(roles.read, self._url, self._seed(), keeps_open=True)),
+            ("read", lambda: partial(roles.read, self._url, self._seed(), keeps_open=False)),
+        ]
+        self._runners = [_Runner(role, action, self._start(role, action)) for role, action in actions]
 
-        for run in _WRITERS:
-            add("write", partial(self._writing, run))
-        for _ in range(SYNCS):
-            add("sync", lambda runner: partial(roles.sync, self._url, self._seed()))
-        add("maintain", lambda runner: partial(roles.maintain, self._url, self._seed()))
-        for _ in range(COMPACTIONS):
-            add("compact", lambda runner: partial(roles.compact_all, self._url, self._seed()))
-        add("vacuum", lambda runner: partial(roles.vacuum_all, self._url, self._seed(), self._margin_seconds))
-        for keeps_open in (True, False):
-            add("read", lambda runner, kept=keeps_open: partial(roles.read, self._url, self._seed(), keeps_open=kept))
-
-    def _writing(self, run: str, runner: _Runner | None) -> Callable[[], int]:
-        del runner
+    def _writing(self, run: str) -> Callable[[], int]:
         return partial(roles.write, self._url, run, self._next_step[run], self._folder, self._seed())
 
     def _seed(self) -> int:
         return self._chance.randrange(1 << 32)
 
-    def _start(self, role: str, action: Callable[[Any], Callable[[], int]]) -> Child:
-        log = str(self._folder / f"{role}.log")
-        return self._nursery.start(role, action(None), self._environment, log)
+    def _start(self, role: str, action: Callable[[], Callable[[], int]]) -> Child:
+        """What is to be done is made anew for each process: with a seed of its own, from where the one before it got."""
+        return self._nursery.start(role, action(), self._environment, str(self._folder / f"{role}.log"))
 
     def _strike(self) -> None:
         weights = [_WEIGHTS[runner.role] for runner in self._runners]
@@ -218,7 +221,9 @@ class Race:
 
     def _differing(self, archive: Archive, log: Log) -> list[str]:
         answer = archive.query("SELECT run, attempt, step, manifest_sha256, log_seq FROM checkpoints")
-        rows = Counter((layout.manifest(run, attempt, step), digest, seq) for run, attempt, step, digest, seq in answer.rows)
+        rows = Counter(
+            (layout.manifest(run, attempt, step), digest, seq) for run, attempt, step, digest, seq in answer.rows
+        )
         expected = Counter(
             (entry.key, entry.digest, sealed.number)
             for sealed in log.batches
@@ -232,4 +237,6 @@ class Race:
     def _untrue(self, log: Log) -> list[str]:
         counts = accumulate(sum(entry.kind == "commit" for entry in sealed.batch.entries) for sealed in log.batches)
         possible = {0, *counts}
-        return [f"an answer that was never true: {answer} checkpoints" for answer in self._answers if answer not in possible]
+        return [
+            f"an answer that was never true: {answer} checkpoints" for answer in self._answers if answer not in possible
+        ]

@@ -4,7 +4,8 @@ import json
 import logging
 import random
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -12,9 +13,8 @@ from ckpt_archive import compose
 from ckpt_archive.archive import Archive
 from ckpt_archive.clock import SystemClock
 from ckpt_archive.errors import CkptArchiveError, NotFoundError, UnavailableError
-from ckpt_archive.index import tables
-from ckpt_archive.index.compaction import compact
-from ckpt_archive.index.sync import open_projector
+from ckpt_archive.index import compaction, tables
+from ckpt_archive.index.query import engine  # noqa: F401  (loaded once, before the processes are forked)
 from ckpt_archive.index.vacuum import vacuum
 from ckpt_archive.maintain.report import MaintainReport
 from ckpt_archive.store.object_store import location
@@ -37,6 +37,12 @@ def tell(did: str, **what: Any) -> None:
     """A line for whoever started this process."""
     sys.stdout.write(json.dumps({"did": did, **what}) + "\n")
     sys.stdout.flush()
+
+
+def create(url: str) -> int:
+    """Make the archive."""
+    Archive.create(url)
+    return 0
 
 
 def write(url: str, run: str, first_step: int, folder: Path, seed: int) -> NoReturn:
@@ -78,30 +84,33 @@ def maintain(url: str, seed: int) -> NoReturn:
 
 
 def compact_all(url: str, seed: int) -> NoReturn:
-    """Join small files, also where there are few."""
+    """Join small files, as soon as there are a few."""
     _count_refusals()
+    compaction.MANY_FILES = 4
     machine = compose.system_machine()
 
     def once(archive: Archive) -> None:
-        connection = archive.connection
-        projector = open_projector(connection.store, machine, connection.archive_id, location(connection.store.url))
-        done = compact(connection.store, machine, projector.tables, force=True)
-        tell("compacted", commits=done.commits, removed=done.removed)
+        for opened in _tables(archive):
+            done = compaction.compact(archive.connection.store, machine, opened)
+            if done.added:
+                tell("compacted", removed=done.removed, added=done.added)
 
     _again_and_again(url, seed, once)
 
 
-def vacuum_all(url: str, seed: int, older_than_seconds: float) -> NoReturn:
+def vacuum_all(url: str, seed: int, margin_seconds: float) -> NoReturn:
     """Remove files that no table names any more, once they are older than any question and any commit takes."""
-    machine = compose.system_machine()
 
     def once(archive: Archive) -> None:
-        connection = archive.connection
-        projector = open_projector(connection.store, machine, connection.archive_id, location(connection.store.url))
-        done = vacuum(connection.store, projector.tables, older_than_seconds=older_than_seconds)
-        tell("vacuumed", removed=done.removed)
+        margin = timedelta(seconds=margin_seconds)
+        removed = sum(vacuum(archive.connection.store, opened, margin).files for opened in _tables(archive))
+        tell("vacuumed", removed=removed)
 
     _again_and_again(url, seed, once)
+
+
+def _tables(archive: Archive) -> Iterable[tables.OpenTable]:
+    return tables.open_all(location(archive.url)).values()
 
 
 def read(url: str, seed: int, *, keeps_open: bool) -> NoReturn:
