@@ -5,6 +5,7 @@ import os
 import socket
 import uuid
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from ckpt_archive.agent.daemon import Daemon
 from ckpt_archive.agent.node import Agent
@@ -26,6 +27,7 @@ from ckpt_archive.maintain.report import MaintainReport, StepReport
 from ckpt_archive.patience import Patience
 from ckpt_archive.progress import Progress
 from ckpt_archive.store.file import FileStore
+from ckpt_archive.store.object_store import Location, location
 from ckpt_archive.store.open import connect as bare_store
 from ckpt_archive.store.open import features_of, open_store
 from ckpt_archive.store.probe import ProbeReport, checksums_enforced, probe
@@ -35,12 +37,17 @@ from ckpt_archive.store.s3_connection import Connection as S3Connection
 from ckpt_archive.transfer.bandwidth import Limiter
 from ckpt_archive.transfer.settings import TransferSettings
 
+if TYPE_CHECKING:
+    from ckpt_archive.index.tables import OpenTable
+
 __all__ = [
     "agent_at",
     "connect",
     "connection_of",
     "create",
+    "location_of",
     "maintain_once",
+    "open_tables",
     "probe_store",
     "spawner",
     "store_at",
@@ -183,6 +190,23 @@ def sync_once(
 ) -> MaintainReport:
     """Bring what is new into the log, and into the index with what is installed here."""
     return sync(machine, connection, budget_seconds=budget_seconds, index=index_work(), should_stop=should_stop)
+
+
+def location_of(connection: Connection) -> Location:
+    """An archive's place in the words of the library that commits to the index."""
+    return location(connection.store.url)
+
+
+def open_tables(connection: Connection) -> "dict[str, OpenTable]":
+    """The tables of the index, made where they are not there. Needs `ckpt-archive[index]`.
+
+    Raises:
+        UnavailableError: If the store does not answer.
+        IntegrityError: If a table can not be read.
+    """
+    from ckpt_archive.index.tables import open_all  # noqa: PLC0415  (its libraries are loaded where they are needed)
+
+    return open_all(location_of(connection))
 
 
 def spawner(machine: Machine) -> Spawner:

@@ -10,7 +10,11 @@ _ENGINES = ("duckdb", "athena", "trino", "spark")
 
 @verb("ddl", example="ckpt-archive index ddl --engine athena --database audit", exits=())
 @click.option(
-    "--engine", type=click.Choice(_ENGINES), default=_ENGINES[0], show_default=True, help="Which engine shall know them."
+    "--engine",
+    type=click.Choice(_ENGINES),
+    default=_ENGINES[0],
+    show_default=True,
+    help="Which engine shall know them.",
 )
 @click.option("--database", metavar="NAME", help="The database, or schema, that the tables are to be in.")
 def command(frame: Frame, /, engine: str, database: str | None) -> None:

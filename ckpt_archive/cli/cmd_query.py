@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ckpt_archive.archive import Archive
-from ckpt_archive.cli import printable
+from ckpt_archive.cli import percent, printable
 from ckpt_archive.cli.columns import Column, text_column
 from ckpt_archive.cli.parameters import byte_count, named_text
 from ckpt_archive.cli.verb import Frame, verb
@@ -23,7 +23,7 @@ from ckpt_archive.index.query.asking import Question
 from ckpt_archive.index.questions import SavedQuestion, saved_question, saved_questions
 
 if TYPE_CHECKING:
-    from ckpt_archive.index.query.engine import Engine
+    from ckpt_archive.index.query.engine import Engine, Watch
     from ckpt_archive.index.query.result import Result
 
 TERMINAL_ROWS = 1000
@@ -104,7 +104,8 @@ def command(
         _print_csv(frame, engine, Question(text, as_of), limit)
     else:
         on_terminal = sys.stdout.isatty() and not frame.as_json
-        _print(frame, engine.answer(Question(text, as_of), TERMINAL_ROWS if limit is None and on_terminal else limit))
+        most = TERMINAL_ROWS if limit is None and on_terminal else limit
+        _print(frame, engine.answer(Question(text, as_of), most, _watch(frame)))
 
 
 def _question(sql: str | None, path: str | None, saved: str | None, given: dict[str, str], today: date) -> str:
@@ -131,6 +132,11 @@ def _described(question: SavedQuestion) -> dict[str, str]:
         for parameter in question.parameters
     )
     return {"name": question.name, "title": question.title, "for": question.audience, "parameters": parameters}
+
+
+def _watch(frame: Frame) -> "Watch | None":
+    """Shows how far it is, where somebody looks."""
+    return percent.shown if sys.stderr.isatty() and not frame.as_json and frame.verbosity >= 0 else None
 
 
 def _print(frame: Frame, answer: Answer) -> None:
@@ -169,12 +175,14 @@ def _print_csv(frame: Frame, engine: "Engine", question: Question, limit: int | 
             batch = next(batches, [])
         _tell(frame, bool(batch) or (left or 0) < 0, limit or 0, result.notes)
 
-    engine.ask(question, take)
+    engine.ask(question, take, None if sys.stdout.isatty() else _watch(frame))
 
 
 def _save(frame: Frame, engine: "Engine", sql: str, as_of: datetime | None, path: str, limit: int | None) -> None:
     with _replaced(path) as temporary:
-        notes = engine.ask(Question(sql, as_of, temporary), lambda result: _saved(result, temporary, limit))
+        notes = engine.ask(
+            Question(sql, as_of, temporary), lambda result: _saved(result, temporary, limit), _watch(frame)
+        )
     _tell(frame, False, 0, notes)
     frame.screen.line(f"{path} is written.")
 

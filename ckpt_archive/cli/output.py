@@ -74,15 +74,19 @@ class Screen:
             click.echo(printable.line(text), err=True)
 
     @contextmanager
-    def progress(self) -> Iterator[Progress | None]:
-        """A callback for long work: a bar on a terminal, a line now and then otherwise, None where nobody reads it."""
+    def progress(self, unit: str = "") -> Iterator[Progress | None]:
+        """A callback for long work: a bar on a terminal, a line now and then otherwise, None where nobody reads it.
+
+        Args:
+            unit: What is counted; "" for bytes.
+        """
         if self.as_json or self.verbosity < 0:
             yield None
         elif sys.stderr.isatty():
-            with _terminal().progress() as callback:
+            with _terminal().progress(unit) as callback:
                 yield callback
         else:
-            yield PlainProgress(SystemClock(), self.note)
+            yield PlainProgress(SystemClock(), self.note, unit)
 
     def prepare_logging(self) -> None:
         """Let what this package logs go to stderr; others' logs could hold credentials and stay off."""

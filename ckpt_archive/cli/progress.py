@@ -15,9 +15,11 @@ class PlainProgress:
     Args:
         clock: Tells the time.
         say: Takes a line.
+        unit: What is counted; "" for bytes.
     """
 
-    def __init__(self, clock: Clock, say: Callable[[str], None]) -> None:
+    def __init__(self, clock: Clock, say: Callable[[str], None], unit: str = "") -> None:
+        self._unit = unit
         self._clock = clock
         self._say = say
         self._phase = ""
@@ -35,14 +37,20 @@ class PlainProgress:
         if now - self._said_at >= _SECONDS_BETWEEN_LINES or (done and self._spoke):
             self._said_at = now
             self._spoke = not done
-            self._say(progress_text(event, now - self._began_at))
+            self._say(progress_text(event, now - self._began_at, self._unit))
 
 
-def progress_text(event: ProgressEvent, seconds: float) -> str:
-    """One line: phase, bytes, percent, rate."""
+def progress_text(event: ProgressEvent, seconds: float, unit: str = "") -> str:
+    """One line: phase, amount, percent, rate."""
     percent = 100 * event.done_bytes // event.total_bytes if event.total_bytes else 100
-    rate = f", {size_text(event.done_bytes / seconds)}/s" if seconds > 0 else ""
-    return f"{event.phase}: {size_text(event.done_bytes)} of {size_text(event.total_bytes)} ({percent} %{rate})"
+    rate = f", {amount_text(event.done_bytes / seconds, unit)}/s" if seconds > 0 else ""
+    done, total = amount_text(event.done_bytes, unit), amount_text(event.total_bytes, unit)
+    return f"{event.phase}: {done} of {total} ({percent} %{rate})"
+
+
+def amount_text(amount: float, unit: str) -> str:
+    """So many of a unit; bytes where it is ""."""
+    return f"{amount:.0f} {unit}" if unit else size_text(amount)
 
 
 def size_text(size_bytes: float) -> str:

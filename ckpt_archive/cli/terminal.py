@@ -12,7 +12,7 @@ from rich.text import Text
 
 from ckpt_archive.cli import printable
 from ckpt_archive.cli.columns import Column, Value
-from ckpt_archive.cli.progress import size_text
+from ckpt_archive.cli.progress import amount_text
 from ckpt_archive.progress import Progress, ProgressEvent
 
 _GAP = 2  # blanks between columns
@@ -38,13 +38,13 @@ class Terminal:
         console.print(table)
 
     @contextmanager
-    def progress(self) -> Iterator[Progress]:
-        """Bars on stderr, one for each phase; they vanish when the work is done."""
+    def progress(self, unit: str = "") -> Iterator[Progress]:
+        """Bars on stderr, one for each phase, counting a unit, or bytes; they vanish when the work is done."""
         layout = (
             TextColumn("{task.description}"),
             BarColumn(),
-            _Bytes(),
-            _Rate(),
+            _Amount(unit),
+            _Rate(unit),
             TimeRemainingColumn(),
         )
         with Bars(*layout, console=Console(stderr=True), transient=True) as bars:
@@ -58,21 +58,29 @@ class Terminal:
             yield callback
 
 
-class _Bytes(ProgressColumn):
-    """How much of how much, in the units of everything else we print."""
+class _Counting(ProgressColumn):
+    """Counts in the units of everything else we print."""
+
+    def __init__(self, unit: str) -> None:
+        super().__init__()
+        self._unit = unit
+
+
+class _Amount(_Counting):
+    """How much of how much."""
 
     def render(self, task: Task) -> Text:
         """See `ProgressColumn.render`."""
-        return Text(f"{size_text(task.completed)} of {size_text(task.total or 0)}")
+        return Text(f"{amount_text(task.completed, self._unit)} of {amount_text(task.total or 0, self._unit)}")
 
 
-class _Rate(ProgressColumn):
+class _Rate(_Counting):
     """How much a second."""
 
     def render(self, task: Task) -> Text:
         """See `ProgressColumn.render`."""
         speed = task.finished_speed or task.speed
-        return Text("" if speed is None else f"{size_text(speed)}/s")
+        return Text("" if speed is None else f"{amount_text(speed, self._unit)}/s")
 
 
 def _width(column: Column, cells: Sequence[str]) -> int:

@@ -79,7 +79,7 @@ class Story:
             InvalidInputError: If the extra ``demo`` is not installed.
             UnavailableError: If one of the processes does not do its part.
         """
-        if importlib.util.find_spec("sklearn") is None:
+        if any(importlib.util.find_spec(name) is None for name in ("sklearn", "duckdb", "deltalake")):
             raise InvalidInputError("the demo's parts are not installed", hint="pip install 'ckpt-archive[demo]'")
         with self._on_stage:
             self._begin()
@@ -87,6 +87,7 @@ class Story:
             self._come_back()
             self._lose_the_node()
             self._look_and_leave()
+            self._ask()
             self._compare_curves()
         self._say_what_is_next()
 
@@ -172,6 +173,21 @@ class Story:
             done = subprocess.run(["sh"], input=script, text=True, cwd=without_us, env=self._environment, check=False)  # noqa: S607
             self.teller.check("that folder is the same", done.returncode == 0 and _digests(without_us) == staged)
 
+    def _ask(self) -> None:
+        self.teller.chapter("Whoever asks later asks with SQL: an index in the same bucket")
+        self._cli("index", "sync")
+        self.teller.say("Which models saw a data source? (One of the questions that `query --list` shows.)")
+        self._cli("query", "--saved", "data-source", "-p", "source=pip:scikit-learn%")
+        self._cli(
+            "query",
+            "SELECT attempt, count(*) AS checkpoints, max(step) AS last_step, min(value) AS best_loss "
+            "FROM metrics GROUP BY attempt ORDER BY attempt",
+        )
+        counted = json.loads(self._printed("query", "--json", "SELECT count(*) AS checkpoints FROM checkpoints"))
+        listed = json.loads(self._printed("ls", RUN, "--json"))
+        self.teller.check(f"the index knows all {len(listed)} checkpoints", counted == [{"checkpoints": len(listed)}])
+        self._cli("index", "check", "--all")
+
     def _compare_curves(self) -> None:
         self.teller.chapter("The loss curve, over three launches and two deaths")
         self.teller.curve(self._launches)
@@ -208,8 +224,12 @@ class Story:
 
     def _script(self, *arguments: str) -> str:
         """The script that a command prints; shown as piped to a shell."""
+        self.teller.command(f"{shlex.join(['ckpt-archive', *arguments])} | sh")
+        return self._printed(*arguments)
+
+    def _printed(self, *arguments: str) -> str:
+        """What a command prints to another program."""
         line = shlex.join(["ckpt-archive", *arguments])
-        self.teller.command(f"{line} | sh")
         done = subprocess.run(  # noqa: S603 - our own interpreter and module
             command_line("ckpt_archive", arguments), env=self._environment, capture_output=True, text=True, check=False
         )

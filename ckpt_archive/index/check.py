@@ -17,12 +17,12 @@ import pyarrow.compute as pc
 from ckpt_archive.index import arrow
 from ckpt_archive.index.fetching import Fetcher
 from ckpt_archive.index.loading import load_state
-from ckpt_archive.index.projection import Projection, Reading
+from ckpt_archive.index.projection import Projection, Reading, batches
 from ckpt_archive.index.reading import read_file
 from ckpt_archive.index.schema import LOG_SEQ, TABLES, Table
 from ckpt_archive.index.state import State
 from ckpt_archive.index.tables import OpenTable
-from ckpt_archive.log.sequence import newest_number, read_batches
+from ckpt_archive.log.sequence import newest_number
 from ckpt_archive.machine import Machine
 from ckpt_archive.progress import Progress, ProgressEvent
 from ckpt_archive.store.protocol import Store
@@ -215,7 +215,7 @@ class _Checker:
                 assert not has_all
                 state = load_state(self._store, self._tables, number - 1)
                 projection = Projection(fetcher, sink, state, self._archive_id, Reading.STRICT)
-            for sealed in read_batches(self._store, self._machine.executor, self._archive_id, number, number):
+            for sealed in batches(self._store, self._machine.executor, self._archive_id, number, number):
                 projection.add(sealed)
             sink.settle()
             if self._progress is not None:

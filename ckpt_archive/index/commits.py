@@ -20,7 +20,7 @@ from ckpt_archive.place import Place
 
 _MANIFESTS = 512
 _RECEIPTS = 2_048
-_RECEIPT_BYTES = 8 << 20
+_RECEIPT_BYTES = 4 << 20
 
 
 @dataclass(slots=True)

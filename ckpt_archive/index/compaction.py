@@ -43,7 +43,9 @@ class Compacted:
     is_complete: bool = True
 
 
-def plan(table: Table, files: Sequence[DataFile], store_time: datetime) -> list[list[DataFile]]:
+def plan(
+    table: Table, files: Sequence[DataFile], store_time: datetime, many: int = MANY_FILES
+) -> list[list[DataFile]]:
     """Which files are merged, each list into one."""
     by_month: dict[str, list[DataFile]] = {}
     for file in files:
@@ -51,7 +53,7 @@ def plan(table: Table, files: Sequence[DataFile], store_time: datetime) -> list[
             by_month.setdefault(file.month, []).append(file)
     groups: list[list[DataFile]] = []
     for month, small in sorted(by_month.items()):
-        if len(small) >= MANY_FILES or (table.monthly and len(small) > 1 and _is_over(month, store_time)):
+        if len(small) >= many or (table.monthly and len(small) > 1 and _is_over(month, store_time)):
             groups += _packed(small)
     return groups
 
@@ -75,13 +77,21 @@ def _packed(files: Sequence[DataFile]) -> list[list[DataFile]]:
     return [group for group in groups if len(group) > 1]
 
 
-def compact(store: Store, machine: Machine, opened: OpenTable, *, until_seconds: float = float("inf")) -> Compacted:
+def compact(
+    store: Store,
+    machine: Machine,
+    opened: OpenTable,
+    *,
+    many: int = MANY_FILES,
+    until_seconds: float = float("inf"),
+) -> Compacted:
     """Merge what is due in one table.
 
     Args:
         store: Where the archive is.
         machine: Clock and nonces.
         opened: The table; loaded anew.
+        many: How many small files are worth a merge.
         until_seconds: A moment of the machine's monotonic clock; no merge begins after it.
 
     Raises:
@@ -94,7 +104,7 @@ def compact(store: Store, machine: Machine, opened: OpenTable, *, until_seconds:
         return Compacted()
     store_time = store.list(layout.index_table(opened.table.name), limit=1).store_time
     removed = added = rows = refused = 0
-    for group in plan(opened.table, opened.files(), store_time):
+    for group in plan(opened.table, opened.files(), store_time, many):
         if machine.clock.monotonic() >= until_seconds:
             return Compacted(removed, added, rows, refused, is_complete=False)
         file = merged_file(store, opened.table, group)

@@ -5,7 +5,7 @@ were created, then commits by run, attempt and step. What can not be read become
 """
 
 import enum
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 from ckpt_archive import errors
@@ -14,6 +14,7 @@ from ckpt_archive.commit.decision import Decision
 from ckpt_archive.commit.event import read_event
 from ckpt_archive.commit.launch_record import Launch
 from ckpt_archive.digest import sha256_hex
+from ckpt_archive.executor import Executor
 from ckpt_archive.index import limits
 from ckpt_archive.index.commits import Commits, place_of
 from ckpt_archive.index.fetching import Fetcher, Problem
@@ -24,7 +25,8 @@ from ckpt_archive.index.schema import CHECKPOINTS, EVENTS, FILES, METRICS, RUN_S
 from ckpt_archive.index.sink import RowSink
 from ckpt_archive.index.state import State
 from ckpt_archive.log.batch import FINDING, Entry
-from ckpt_archive.log.sequence import Sealed
+from ckpt_archive.log.sequence import Sealed, check_follows, read_batches
+from ckpt_archive.store.protocol import Store
 
 T = TypeVar("T")
 
@@ -33,6 +35,26 @@ _RECORDS = 256
 _ABOUT_COMMITS = frozenset(
     table.name for table in (CHECKPOINTS, EVENTS, FILES, METRICS, RUNS, RUN_SOURCES, TENSOR_LAYOUTS)
 )
+
+
+# A batch is a few megabytes in memory.
+_BATCHES_AT_ONCE = 2
+
+
+def batches(store: Store, executor: Executor, archive_id: str, first: int, last: int) -> Iterator[Sealed]:
+    """The batches of the log from `first` to `last`, each checked against the one before, few of them in memory at once.
+
+    Raises:
+        IntegrityError: If one is missing, damaged, or does not follow the one before.
+        UnavailableError: If the store does not answer.
+    """
+    before: Sealed | None = None
+    for start in range(first, last + 1, _BATCHES_AT_ONCE):
+        for sealed in read_batches(store, executor, archive_id, start, min(start + _BATCHES_AT_ONCE - 1, last)):
+            if before is not None:
+                check_follows(before, sealed)
+            yield sealed
+            before = sealed
 
 
 class Reading(enum.Enum):

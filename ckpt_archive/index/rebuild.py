@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from ckpt_archive.commit import layout
 from ckpt_archive.errors import UnavailableError
 from ckpt_archive.index.fetching import Fetcher
-from ckpt_archive.index.projection import Projection
+from ckpt_archive.index.projection import Projection, batches
 from ckpt_archive.index.schema import TABLES, Table
 from ckpt_archive.index.sink import Sink
 from ckpt_archive.index.state import State
 from ckpt_archive.index.tables import DataFile, OpenTable, RefusedError, UnreadableError, open_or_create
 from ckpt_archive.index.vacuum import LOG_FOLDER
-from ckpt_archive.log.sequence import newest_number, read_batches
+from ckpt_archive.log.sequence import newest_number
 from ckpt_archive.machine import Machine
 from ckpt_archive.progress import Progress, ProgressEvent
 from ckpt_archive.store.object_store import Location
@@ -99,7 +99,7 @@ class _Replay:
         fetcher = Fetcher(self._store, self._machine.executor)
         projection = Projection(fetcher, sink, self._state, self._archive_id)
         first = self.number + 1
-        for sealed in read_batches(self._store, self._machine.executor, self._archive_id, first, target):
+        for sealed in batches(self._store, self._machine.executor, self._archive_id, first, target):
             projection.add(sealed)
             self.entries += len(sealed.batch.entries)
             if self._progress is not None:

@@ -16,7 +16,7 @@ from ckpt_archive.index.tables import DataFile
 from ckpt_archive.store.body import Body
 from ckpt_archive.store.protocol import Store
 
-FLUSH_BYTES = 48 << 20
+FLUSH_BYTES = 24 << 20
 """Of rows in memory; a file of them has about a sixth of it."""
 
 # Rows that are given one by one cost ten times what they cost in columns of their own.

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from ckpt_archive.errors import UnavailableError
 from ckpt_archive.index.fetching import Fetcher, Kept
 from ckpt_archive.index.loading import load_state
-from ckpt_archive.index.projection import Projection
+from ckpt_archive.index.projection import Projection, batches
 from ckpt_archive.index.sink import Sink
 from ckpt_archive.index.state import State
 from ckpt_archive.index.tables import OpenTable, RefusedError, open_all
-from ckpt_archive.log.sequence import newest_number, read_batches
+from ckpt_archive.log.sequence import newest_number
 from ckpt_archive.machine import Machine
 from ckpt_archive.progress import Progress, ProgressEvent
 from ckpt_archive.store.object_store import Location
@@ -85,11 +85,11 @@ class Projector:
             UnavailableError: If the store does not answer. What was committed stands, the rest is done next time.
             IntegrityError: If a batch is missing or damaged.
         """
-        batches = entries = refusals = 0
+        put = entries = refusals = 0
         start = self.number
         while (low := self.number) < target:
             if self.machine.clock.monotonic() >= until_seconds:
-                return Projected(low, batches, entries, is_complete=False)
+                return Projected(low, put, entries, is_complete=False)
             names = frozenset(name for name, opened in self.tables.items() if opened.number == low)
             others = [opened.number for name, opened in self.tables.items() if name not in names]
             end, seen, files = self._make(names, low, min([target, *others]))
@@ -104,11 +104,11 @@ class Projector:
                     ) from error
                 self.reload()
                 continue
-            batches += end - low
+            put += end - low
             entries += seen
             if progress is not None:
                 progress(ProgressEvent(PHASE, end - start, target - start))
-        return Projected(self.number, batches, entries)
+        return Projected(self.number, put, entries)
 
     def reload(self) -> None:
         """See what stands in the tables now."""
@@ -123,7 +123,7 @@ class Projector:
         fetcher = Fetcher(self.store, self.machine.executor, self.kept)
         projection = Projection(fetcher, sink, state, self.archive_id)
         seen = 0
-        for sealed in read_batches(
+        for sealed in batches(
             self.store, self.machine.executor, self.archive_id, low + 1, min(high, low + _BATCHES_A_COMMIT)
         ):
             projection.add(sealed)

@@ -321,20 +321,20 @@ def source_descendants(asked: Asked) -> list[tuple[Any, ...]]:
 
 
 def unverified(asked: Asked) -> list[tuple[Any, ...]]:
-    last, over = proved(asked), ends(asked)
-    runs: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
+    last, over, said = proved(asked), ends(asked), described(asked)
+    runs: dict[str, list[Row]] = defaultdict(list)
     for row in asked.rows["checkpoints"]:
-        is_old = (
-            row["committed_at"] < asked["since"]
-            and last.get(place(row), datetime.min.replace(tzinfo=UTC)) < asked["since"]
-        )
-        if is_old and asked.wanted(row, "project") and over.get(place(row), {}).get("kind") != "ended":
-            runs[row["run"], row["project"]].append(row)
+        known = last.get(place(row))
+        is_old = row["committed_at"] < asked["since"] and (known is None or known < asked["since"])
+        if is_old and over.get(place(row), {}).get("kind") != "ended":
+            runs[row["run"]].append(row)
     found = [
-        (*key, len(rows), sum(row["size_bytes"] for row in rows), min(row["committed_at"] for row in rows))
-        for key, rows in runs.items()
+        (run, said[run]["project"], len(rows), sum(row["size_bytes"] for row in rows), oldest)
+        for run, rows in runs.items()
+        for oldest in [min(row["committed_at"] for row in rows)]
+        if asked.wanted(said[run], "project")
     ]
-    return ordered(found, -3, 1, 2)
+    return ordered(found, -3, 1)
 
 
 def unverified_checkpoints(asked: Asked) -> list[tuple[Any, ...]]:
@@ -388,15 +388,18 @@ def bad_signatures(asked: Asked) -> list[tuple[Any, ...]]:
 
 
 def expiring(asked: Asked) -> list[tuple[Any, ...]]:
-    held = {key[:3] for key in holds(asked)}
-    rows = {place(row): row for row in asked.rows["checkpoints"]}
+    held, said = {key[:3] for key in holds(asked)}, described(asked)
     found = []
     for where, end in ends(asked).items():
-        row = rows[where]
-        if end["kind"] in ("ending", "dropped") and end["until_at"] < asked["before"] and asked.wanted(row, "project"):
+        about = said[where[0]]
+        if (
+            end["kind"] in ("ending", "dropped")
+            and end["until_at"] < asked["before"]
+            and asked.wanted(about, "project")
+        ):
             is_held = where in held or (where[0], None, None) in held
-            why = (end["kind"], end["outcome"] or row["retention_class"], end["reason"])
-            found.append((end["until_at"], *where, row["project"], *why, row["size_bytes"], is_held))
+            why = pick(end, "kind outcome reason")
+            found.append((end["until_at"], *where, *pick(about, "project owner"), *why, is_held))
     return ordered(found, 1, 2, 3, 4)
 
 
@@ -430,6 +433,7 @@ def storage(asked: Asked) -> list[tuple[Any, ...]]:
 
 def promotions(asked: Asked) -> list[tuple[Any, ...]]:
     counts: dict[str, Counter[str]] = defaultdict(Counter)
+    said = described(asked)
     for kind in ("promote", "gap"):
         for run, _, _ in {place(row) for row in asked.events(kind)}:
             counts[run][kind] += 1
@@ -441,11 +445,11 @@ def promotions(asked: Asked) -> list[tuple[Any, ...]]:
         counts[run][kind] += 1
     found = []
     for run in sorted({row["run"] for row in asked.rows["checkpoints"]}):
-        rows = [row for row in asked.rows["checkpoints"] if row["run"] == run and asked.wanted(row, "project")]
-        if rows:
+        rows = [row for row in asked.rows["checkpoints"] if row["run"] == run]
+        if asked.wanted(said[run], "project"):
             told = [counts[run][kind] for kind in ("promote", "gap", "dropped", "ended")]
             times = [row["committed_at"] for row in rows]
-            found.append((run, rows[0]["project"], len(rows), *told, min(times), max(times)))
+            found.append((run, said[run]["project"], len(rows), *told, min(times), max(times)))
     return found
 
 

@@ -7,6 +7,7 @@ import os
 import pty
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import duckdb
 import pytest
 
 from ckpt_archive import Archive
-from ckpt_archive.cli import main
+from ckpt_archive.cli import main, percent
 from ckpt_archive.compose import store_at, system_machine
 from ckpt_archive.index.schema import CHECKPOINTS, RUNS, VERSION
 from ckpt_archive.testing.delta import HandWritten, checkpoint_rows
@@ -261,6 +262,21 @@ def test_a_table_on_a_terminal(url: str) -> None:
     assert len(lines) == 1002
 
 
+def test_how_far_a_long_question_is(capsys: pytest.CaptureFixture[str]) -> None:
+    asked = threading.Semaphore(0)
+
+    def tell() -> float:
+        asked.release()
+        return 41.7
+
+    with percent.shown(tell, first_seconds=0):
+        assert asked.acquire(timeout=60)
+    assert capsys.readouterr() == ("", "\r 42 %\r     \r")
+    with percent.shown(lambda: -1.0):
+        pass
+    assert capsys.readouterr() == ("", "")
+
+
 def test_csv_does_not_steer_a_terminal(url: str) -> None:
     assert "\\x1b[31m" in on_a_terminal("--archive", url, "query", "SELECT chr(27) || '[31m' AS a", "--csv")
 
@@ -272,7 +288,7 @@ class Blocker:
         if name.partition(".")[0] in {names!r}:
             raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
 sys.meta_path.insert(0, Blocker())
-from ckpt_archive.cli import main
+from ckpt_archive.cli import main, percent
 code = main.run({arguments!r})
 loaded = {{name.partition(".")[0] for name in sys.modules}}
 assert not loaded & {names!r}, loaded

@@ -481,7 +481,7 @@ def test_of_two_passes_at_once_the_second_seals_only_what_the_first_has_not(site
 
     def meanwhile(request: Request) -> None:
         if request.verb == "create" and not site.log().batches:
-            site.seal()
+            site.seal(node="other")
             site.commit(3)
 
     report = site.seal(HookedStore(site.store, before=meanwhile))

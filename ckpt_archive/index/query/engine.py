@@ -6,6 +6,7 @@ log batch that all its tables have.
 
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from typing import TypeVar
 
@@ -26,6 +27,8 @@ from ckpt_archive.index.snapshot import Snapshot, read_snapshot
 from ckpt_archive.store.protocol import Store
 
 T = TypeVar("T")
+Watch = Callable[[Callable[[], float]], AbstractContextManager[None]]
+"""Given what says how far a question is, in percent or negative for unknown: something to be entered meanwhile."""
 
 INDEX = "index/"
 _FILE_URL = "file://"
@@ -59,21 +62,22 @@ class Engine:
         """How much of the index's files came from the store so far."""
         return self._blocks.fetched_bytes
 
-    def answer(self, question: Question, limit: int | None = None) -> Answer:
+    def answer(self, question: Question, limit: int | None = None, watch: Watch | None = None) -> Answer:
         """The answer in memory: its first rows, or all of them. Raises as `ask`."""
 
         def take(result: Result) -> Answer:
             rows, has_more = result.rows(limit)
             return Answer(result.columns, tuple(rows), has_more, result.notes)
 
-        return self.ask(question, take)
+        return self.ask(question, take, watch)
 
-    def ask(self, question: Question, take: Callable[[Result], T]) -> T:
+    def ask(self, question: Question, take: Callable[[Result], T], watch: Watch | None = None) -> T:
         """Answer a question.
 
         Args:
             question: What is asked.
             take: Reads the answer; called once more if files of the index are removed while it does.
+            watch: Entered while it does.
 
         Raises:
             InvalidInputError: If the question may not be asked, or is wrong.
@@ -83,13 +87,13 @@ class Engine:
             UnavailableError: If the store does not answer.
         """
         try:
-            return self._answered(question, take)
+            return self._answered(question, take, watch)
         except failures.VanishedError:
             # Compacted and vacuumed in between; whoever does that twice within one question keeps files too short a time.
             self._forget()
-            return self._answered(question, take)
+            return self._answered(question, take, watch)
 
-    def _answered(self, question: Question, take: Callable[[Result], T]) -> T:
+    def _answered(self, question: Question, take: Callable[[Result], T], watch: Watch | None) -> T:
         files = IndexFiles(self._blocks)
         with sandbox.connect(self._limits, files) as connection:
             columns: dict[str, list[str]] = {}
@@ -105,7 +109,9 @@ class Engine:
                 for name, found in snapshots.items():
                     connection.execute(views.view(found, windows[name], paths))
                 sandbox.lock(connection, [*paths.values(), *([question.output] if question.output else [])])
-                return take(Result(connection, statement, _notes(snapshots, question.as_of)))
+                result = Result(connection, statement, _notes(snapshots, question.as_of))
+                with watch(connection.query_progress) if watch else nullcontext():
+                    return take(result)
             except duckdb.Error as error:
                 raise self._failure(error, files, paths, columns) from error
 

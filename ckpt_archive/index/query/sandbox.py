@@ -39,6 +39,9 @@ def connect(limits: Limits, files: IndexFiles | None = None) -> duckdb.DuckDBPyC
         config["threads"] = limits.threads
     connection = duckdb.connect(":memory:", config=config)
     connection.execute("SET TimeZone = 'UTC'")
+    # Counted, so that `query_progress` tells; printed by whoever has a terminal.
+    connection.execute("SET enable_progress_bar = true")
+    connection.execute("SET enable_progress_bar_print = false")
     if files is not None:
         connection.register_filesystem(files)
     return connection

@@ -12,9 +12,11 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
+from ckpt_archive import compose
 from ckpt_archive.archive import Archive
 from ckpt_archive.clock import Clock
 from ckpt_archive.commit import layout
+from ckpt_archive.index.check import check
 from ckpt_archive.testing.sealed_log import Log, check_log
 from ckpt_archive.testing.siege.processes import Child, Nursery
 from ckpt_archive.testing.sync_race import roles
@@ -39,6 +41,7 @@ class Figures:
         checkpoints: Committed and acknowledged.
         batches: Of the log in the end.
         entries: Of the log in the end.
+        rows: Of the index in the end, each compared with what the log and the records say.
         wrong: What must not be.
     """
 
@@ -50,6 +53,7 @@ class Figures:
     checkpoints: int = 0
     batches: int = 0
     entries: int = 0
+    rows: int = 0
     wrong: list[str] = field(default_factory=list)
 
     def text(self) -> str:
@@ -63,6 +67,7 @@ class Figures:
             f"vacuumed     {self.removed} files\n"
             f"log          {self.batches} batches, {self.entries} entries\n"
             f"checkpoints  {self.checkpoints} acknowledged\n"
+            f"index check  {self.rows} rows, all of them\n"
             f"wrong        {len(self.wrong)}\n" + "".join(f"  {what}\n" for what in self.wrong)
         )
 
@@ -211,6 +216,15 @@ class Race:
         figures.wrong += self._lost(log)
         figures.wrong += self._differing(archive, log)
         figures.wrong += self._untrue(log)
+        checked = check(
+            archive.connection.store,
+            compose.system_machine(),
+            archive.id,
+            compose.open_tables(archive.connection),
+            sample=None,
+        )
+        figures.rows = sum(checked.rows.values())
+        figures.wrong += [f"index check: {difference}" for difference in checked.differences]
 
     def _lost(self, log: Log) -> list[str]:
         return [

@@ -13,7 +13,8 @@ from ckpt_archive import compose
 from ckpt_archive.archive import Archive
 from ckpt_archive.clock import SystemClock
 from ckpt_archive.errors import CkptArchiveError, NotFoundError, UnavailableError
-from ckpt_archive.index import compaction, tables
+from ckpt_archive.index import tables
+from ckpt_archive.index.compaction import compact
 from ckpt_archive.index.query import engine  # noqa: F401  (loaded once, before the processes are forked)
 from ckpt_archive.index.vacuum import vacuum
 from ckpt_archive.maintain.report import MaintainReport
@@ -86,12 +87,11 @@ def maintain(url: str, seed: int) -> NoReturn:
 def compact_all(url: str, seed: int) -> NoReturn:
     """Join small files, as soon as there are a few."""
     _count_refusals()
-    compaction.MANY_FILES = 4
     machine = compose.system_machine()
 
     def once(archive: Archive) -> None:
         for opened in _tables(archive):
-            done = compaction.compact(archive.connection.store, machine, opened)
+            done = compact(archive.connection.store, machine, opened, many=4)
             if done.added:
                 tell("compacted", removed=done.removed, added=done.added)
 
