@@ -1,22 +1,17 @@
-"""The files of a made-up index: Parquet as the product writes it, streamed, and Delta commits of many files at once."""
+"""The files of a made-up index: Parquet and Delta commits of the product, streamed."""
 
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from deltalake import CommitProperties, DeltaTable, Transaction
-from deltalake.transaction import AddAction
 
+from ckpt_archive.clock import SystemClock
 from ckpt_archive.index import arrow, schema
+from ckpt_archive.index.tables import DataFile, open_or_create
+from ckpt_archive.store.object_store import Location
 
-
-@dataclass(frozen=True)
-class Written:
-    path: str
-    size_bytes: int
-    stats: str
+CLOCK = SystemClock()
 
 
 class TableWriter:
@@ -28,23 +23,16 @@ class TableWriter:
         self.rows = self.bytes = self._number = 0
         os.makedirs(self.folder, exist_ok=True)
         self._schema = arrow.file_schema(table)
-        self._partition = [schema.MONTH] if table.monthly else None
-        self._delta = DeltaTable.create(
-            self.folder,
-            arrow.table_schema(table),
-            partition_by=self._partition,
-            configuration={schema.VERSION_KEY: str(schema.VERSION)},
-            raise_if_key_not_exists=False,
-        )
+        self._opened = open_or_create(Location(f"file://{os.path.abspath(archive)}"), table)
 
     def write(self, month: str | None, chunks: Iterable[pa.Table], log_seq: int) -> None:
         """Write rows that come in the table's order, and commit them as one append."""
         os.makedirs(os.path.join(self.folder, _folder(month)), exist_ok=True)
         groups = self._groups(chunks)
-        made: list[Written] = []
-        while one := self._file(_folder(month), groups):
+        made: list[DataFile] = []
+        while one := self._file(month, groups):
             made.append(one)
-        self.commit(month, made, log_seq)
+        self._opened.append(made, log_seq, CLOCK.now())
 
     def _groups(self, chunks: Iterable[pa.Table]) -> Iterator[pa.Table]:
         """The same rows, cut into row groups."""
@@ -58,36 +46,25 @@ class TableWriter:
         if held and held[0].num_rows:
             yield held[0]
 
-    def _file(self, folder: str, groups: Iterator[pa.Table]) -> Written | None:
+    def _file(self, month: str | None, groups: Iterator[pa.Table]) -> DataFile | None:
         group = next(groups, None)
         if group is None:
             return None
         self._number += 1
-        path = f"{folder}part-{self._number:05}.parquet"
-        bounds = arrow.Bounds(self.table)
+        path = f"{_folder(month)}part-{self._number:05}.parquet"
+        bounds, rows = arrow.Bounds(self.table), 0
         with pa.OSFile(os.path.join(self.folder, path), "wb") as sink:
             with arrow.parquet_writer(self.table, sink, arrow.ROW_GROUP) as writer:
                 while group is not None:
                     plain = group.cast(self._schema)
                     writer.write_table(plain, row_group_size=arrow.ROW_GROUP)
                     bounds.add(plain)
-                    self.rows += plain.num_rows
+                    rows += plain.num_rows
                     group = next(groups, None) if sink.tell() < self.most_bytes else None
             size = sink.tell()
         self.bytes += size
-        return Written(path, size, bounds.stats())
-
-    def commit(self, month: str | None, made: Iterable[Written], log_seq: int) -> None:
-        """Name these files in the log, and say that everything up to this batch is there."""
-        partition = {} if month is None else {schema.MONTH: month}
-        self._delta.create_write_transaction(
-            [AddAction(one.path, one.size_bytes, partition, 0, True, one.stats) for one in made],
-            "append",
-            self._delta.schema(),
-            self._partition,
-            commit_properties=CommitProperties(app_transactions=[Transaction(schema.APP, log_seq)]),
-        )
-        self._delta.update_incremental()
+        self.rows += rows
+        return DataFile(path, size, month or "", rows, bounds.stats())
 
 
 def _folder(month: str | None) -> str:

@@ -43,9 +43,7 @@ class Compacted:
     is_complete: bool = True
 
 
-def plan(
-    table: Table, files: Sequence[DataFile], store_time: datetime, many: int = MANY_FILES
-) -> list[list[DataFile]]:
+def plan(table: Table, files: Sequence[DataFile], store_time: datetime, many: int = MANY_FILES) -> list[list[DataFile]]:
     """Which files are merged, each list into one."""
     by_month: dict[str, list[DataFile]] = {}
     for file in files:

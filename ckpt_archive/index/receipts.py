@@ -15,10 +15,10 @@ import pyarrow.json as pj
 from ckpt_archive import errors
 from ckpt_archive.commit.receipt import Receipt
 from ckpt_archive.commit.receipts import decode_receipt, receipt_key
+from ckpt_archive.digest import sha256_hex
 from ckpt_archive.index import arrow, limits
 from ckpt_archive.index.manifests import has_checksum, is_number
 from ckpt_archive.index.schema import FILES
-from ckpt_archive.digest import sha256_hex
 from ckpt_archive.place import Place
 from ckpt_archive.strictjson import Json, encode
 

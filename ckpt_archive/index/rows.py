@@ -11,6 +11,8 @@ from ckpt_archive.commit.launch_record import Launch
 from ckpt_archive.digest import sha256_hex
 from ckpt_archive.index import limits
 from ckpt_archive.index.arrow import month_of
+from ckpt_archive.index.receipts import Layout
+from ckpt_archive.index.said import Labels, Lineage, integer, source_columns, text
 from ckpt_archive.index.schema import (
     EVENTS,
     LAUNCHES,
@@ -22,8 +24,6 @@ from ckpt_archive.index.schema import (
     SYNC_LOG,
     TENSOR_LAYOUTS,
 )
-from ckpt_archive.index.receipts import Layout
-from ckpt_archive.index.said import Labels, Lineage, integer, source_columns, text
 from ckpt_archive.index.sink import RowSink
 from ckpt_archive.index.state import State, artifact_node, line_node, source_key, source_node
 from ckpt_archive.log.batch import FINDING

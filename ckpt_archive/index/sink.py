@@ -147,6 +147,8 @@ class Sink:
     def _put(self, part: _Part) -> None:
         file = arrow.to_parquet(part.table, part.take())
         self._files[part.table.name].append(put_file(self._store, self._nonce, part.table, part.month, file))
+        # Else what is free stays with this process: some 50 MB.
+        pa.default_memory_pool().release_unused()
 
 
 def put_file(store: Store, nonce: Callable[[], str], table: Table, month: str, file: arrow.ParquetFile) -> DataFile:

@@ -4,7 +4,7 @@ So it is the same whether it was carried on from batch to batch, read back from 
 made by two projectors, or by a rebuild years later, are equal.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from ckpt_archive.index.limits import MAX_ANCESTORS

@@ -20,6 +20,9 @@ OVERLAP = timedelta(hours=2)
 SWEEP_EVERY = timedelta(days=1)
 """How late it is found otherwise."""
 
+SWEEP_OVERLAP = timedelta(days=1)
+"""How much later an object may be seen than it says it was created: a file is as old as its last byte, and is linked later."""
+
 GIVE_UP_AFTER = timedelta(days=7)
 """How long the record of a marker is waited for."""
 
@@ -28,6 +31,12 @@ MARKERS_LAST = timedelta(days=85)
 
 SETTLED_AFTER = timedelta(minutes=10)
 """A marker without its record that is younger is most likely a commit under way: not worth a batch of its own."""
+
+MOST_ENTRIES = MAX_ENTRIES
+"""How many entries a sealer puts into a batch."""
+
+MOST_WAITING = MAX_UNRESOLVED
+"""How many markers a sealer lets wait."""
 
 NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 """The watermark of a log that nobody has looked at a marker for."""
@@ -128,7 +137,7 @@ def is_clock_back(newest: Batch, now: datetime) -> bool:
 def sweep_of(newest: Batch, now: datetime, besides: Window) -> Window:
     """What a sweep looks at, besides what this pass has looked at."""
     swept_at = newest.swept_at
-    seen_by = swept_at - OVERLAP if swept_at is not None and swept_at <= now else None
+    seen_by = swept_at - SWEEP_OVERLAP if swept_at is not None and swept_at <= now else None
     return Window(None, sweeps=True, seen_by=seen_by, besides=besides)
 
 
@@ -207,7 +216,7 @@ class Draft:
     def is_full(self) -> bool:
         """Whether it is to be written before more is added."""
         # Each waiting marker may push another one out of a full list, and that becomes an entry.
-        return len(self._entries) + len(self._waiting) >= MAX_ENTRIES - 1
+        return len(self._entries) + len(self._waiting) >= MOST_ENTRIES - 1
 
     def add(self, entry: Entry) -> None:
         """Add an entry, unless one about the same is there."""
@@ -239,9 +248,9 @@ class Draft:
         before = None if head is None else head.batch
         entries = list(self._entries.values())
         waiting = sorted(self._waits(before), key=lambda marker: (marker.since, marker.key))
-        excess = max(0, len(waiting) - MAX_UNRESOLVED)
+        excess = max(0, len(waiting) - MOST_WAITING)
         entries += [
-            Entry.finding(marker.key, marker.since, f"more than {MAX_UNRESOLVED} markers wait for their records")
+            Entry.finding(marker.key, marker.since, f"more than {MOST_WAITING} markers wait for their records")
             for marker in waiting[:excess]
         ]
         sealed_at = self.now if before is None else max(self.now, before.sealed_at)

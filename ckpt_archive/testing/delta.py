@@ -1,8 +1,7 @@
 """A Delta log written by hand into any store: tables as they should be, and as they should not."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -154,14 +153,3 @@ def _by_month(table: schema.Table, rows: pa.Table) -> Iterable[tuple[str, pa.Tab
 
     months = pc.strftime(rows.column(table.known_at), "%Y-%m")
     return [(month, rows.filter(pc.equal(months, month))) for month in sorted(set(months.to_pylist()))]
-
-
-def moment(text: str) -> datetime:
-    """A time in UTC."""
-    return datetime.fromisoformat(text).replace(tzinfo=UTC)
-
-
-def copied(source: Store, target: Store, keys: Sequence[str]) -> None:
-    """Put the same objects into another store."""
-    for key in keys:
-        target.create(key, Body.of(source.read(key, limit_bytes=1 << 30).data))

@@ -216,7 +216,12 @@ def small_archive(store: Store) -> LoggedArchive:
     made.event("source", places=(Place("base", 0, 0),), subject="s3://late", actor="al", details={"licence": "MIT"})
     made.event("output", places=(Place("tuned", 0, 7),), digest=digest_of("gguf"), details={"relation": "quantized"})
     made.event("lineage", digest=digest_of("corpus"), subject="s3://raw", details={"relation": "dataset"})
-    details = {"algorithm": "ecdsa-p256", "owner": "release", "public_key": "PEM", "valid_from": "2026-03-01T00:00:00.000000Z"}
+    details = {
+        "algorithm": "ecdsa-p256",
+        "owner": "release",
+        "public_key": "PEM",
+        "valid_from": "2026-03-01T00:00:00.000000Z",
+    }
     made.event("key-published", subject=digest_of("key"), details=details, until_at=NOON)
     made.event("key-revoked", subject=digest_of("key"), reason="rotated")
     made.event("incident", run="base", rank=3, node="gpu-17", reason="it diverged")

@@ -52,7 +52,11 @@ class Shape:
 _LABELS = {"project": "translation", "owner": "jo", "team": "research", "cluster": "eu-west-1a", "purpose": "demo"}
 _LINEAGE = {
     "sources": [{"uri": f"s3://corpus/part-{part}", "version": "3", "digest": digest_of(part)} for part in range(4)],
-    "code": {"commit": "9fceb02d0ae598e95dc970b74767f19372d61af8", "dirty": False, "repository": "git@example:model.git"},
+    "code": {
+        "commit": "9fceb02d0ae598e95dc970b74767f19372d61af8",
+        "dirty": False,
+        "repository": "git@example:model.git",
+    },
     "config": {"sha256": digest_of("config")},
     "environment": {"sha256": digest_of("environment"), "image": "registry.example/train:2026.03"},
 }
@@ -119,7 +123,8 @@ class Records:
         digests = self._digests(0)
         self._receipt = _Template(receipt, [self._run, b'"step":0', *digests])
         self._manifest = _Template(
-            manifest, [self._run, b'"step":0', hashlib.sha256(receipt).hexdigest().encode(), b'"size":%d}]' % len(receipt)]
+            manifest,
+            [self._run, b'"step":0', hashlib.sha256(receipt).hexdigest().encode(), b'"size":%d}]' % len(receipt)],
         )
 
     def _digests(self, number: int) -> list[bytes]:
@@ -170,7 +175,9 @@ def write_archive(store: FileStore, folder: str, shape: Shape) -> int:
     return 0 if before is None else before[0].number
 
 
-def _seal(store: FileStore, before: tuple[Batch, str] | None, entries: list[Entry], time: datetime) -> tuple[Batch, str]:
+def _seal(
+    store: FileStore, before: tuple[Batch, str] | None, entries: list[Entry], time: datetime
+) -> tuple[Batch, str]:
     batch = Batch(
         archive_id=ARCHIVE_ID,
         number=1 if before is None else before[0].number + 1,

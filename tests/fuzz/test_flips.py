@@ -7,7 +7,7 @@ from ckpt_archive.testing.fuzz.everything import work_folder
 from ckpt_archive.testing.fuzz.scene import Scene
 
 KINDS = {
-    "archive.json", "attempts", "data", "decisions", "log", "manifests", "receipts", "agent.status.json",
+    "archive.json", "attempts", "data", "decisions", "events", "pending", "manifests", "receipts", "agent.status.json",
     "archived.json", "digests.json", "gap.json", "gaps",
     "launches/attempt.json", "launches/json", "launches/resume.json", "promote.json", "reason.json", "receipt.json",
     "seal.json", "staged file",

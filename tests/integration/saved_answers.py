@@ -72,7 +72,7 @@ class Asked:
             for row in self.rows["launches"]
             if self.lines[row["run"], row["attempt"]] == node and attempt < row["attempt"] <= last
         ]
-        return min([step, *(turn for turn in turns if turn is not None)])
+        return min([step, *(int(turn) for turn in turns if turn is not None)])
 
 
 def place(row: Row) -> Place:
@@ -113,6 +113,16 @@ def holds(asked: Asked) -> dict[tuple[Any, ...], Row]:
         else:
             standing.pop((*place(row), row["subject"]), None)
     return standing
+
+
+def sources(asked: Asked) -> list[Row]:
+    """Sources by launch: one that is said of a whole run counts for each of its launches, from the beginning."""
+    return [
+        {**row, "attempt": attempt, "from_step": row["from_step"] or 0, "said_step": row["from_step"]}
+        for row in asked.rows["run_sources"]
+        for run, attempt in asked.lines
+        if run == row["run"] and row["attempt"] in (None, attempt)
+    ]
 
 
 def described(asked: Asked) -> dict[str, Row]:
@@ -171,7 +181,7 @@ def files(asked: Asked) -> list[tuple[Any, ...]]:
 
 def history(asked: Asked) -> list[tuple[Any, ...]]:
     names = "recorded_at kind actor node subject digest outcome reason until_at size_bytes details event_id"
-    of_run = (asked["run"], None, None)
+    of_run: tuple[Any, ...] = (asked["run"], None, None)
     found = [pick(row, names) for row in asked.events() if asked.here(row) or place(row) == of_run]
     for row in filter(asked.here, asked.rows["checkpoints"]):
         said = pick(row, "launch_key manifest_sha256 completeness promotion")
@@ -207,20 +217,23 @@ def given_up(asked: Asked) -> list[tuple[Any, ...]]:
 
 def data_source(asked: Asked) -> list[tuple[Any, ...]]:
     said = described(asked)
+    earliest: dict[tuple[Any, ...], int] = {}
+    for row in sources(asked):
+        if like(row["uri"], asked["source"]):
+            key = pick(row, "uri version digest licence run attempt declared_by")
+            earliest[key] = min(earliest.get(key, row["from_step"]), row["from_step"])
     found = []
-    for source in asked.rows["run_sources"]:
-        steps = [
+    for (*where, run, attempt, declared_by), from_step in earliest.items():
+        trained = [
             row
             for row in asked.rows["checkpoints"]
-            if pick(row, "run attempt") == pick(source, "run attempt")
-            and asked["since"] <= row["committed_at"] < asked["before"]
+            if pick(row, "run attempt") == (run, attempt) and asked["since"] <= row["committed_at"] < asked["before"]
         ]
-        if like(source["uri"], asked["source"]) and any(row["step"] >= source["from_step"] for row in steps):
-            first = max(source["from_step"], min(row["step"] for row in steps))
-            last, known_at = max(row["step"] for row in steps), max(row["committed_at"] for row in steps)
-            about = pick(said[source["run"]], "project owner purpose")
-            where = pick(source, "uri version digest licence run attempt")
-            found.append((*where, first, last, known_at, source["declared_by"], *about))
+        if any(row["step"] >= from_step for row in trained):
+            first = max(from_step, min(row["step"] for row in trained))
+            last, known_at = max(row["step"] for row in trained), max(row["committed_at"] for row in trained)
+            about = pick(said[run], "project owner purpose")
+            found.append((*where, run, attempt, first, last, known_at, declared_by, *about))
     return ordered(found, 1, 2, 3, 5, 6, 7, 4, 10)
 
 
@@ -280,13 +293,13 @@ def training_data(asked: Asked) -> list[tuple[Any, ...]]:
             found.append((name, None, None, None, None, depth, None, None, None, None, "lineage"))
     for depth, run, last, step in reached:
         line = asked.lines[run, last]
-        for row in asked.rows["run_sources"]:
+        for row in sources(asked):
             if row["run"] != run or asked.lines[run, row["attempt"]] != line or row["attempt"] > last:
                 continue
             upto = asked.upto(line, row["attempt"], last, step)
             if row["from_step"] <= upto:
                 said = pick(row, "uri version digest licence records")
-                found.append((*said, depth, run, row["attempt"], row["from_step"], upto, row["declared_by"]))
+                found.append((*said, depth, run, row["attempt"], row["said_step"], upto, row["declared_by"]))
     return ordered(found, 6, 7, 8, 1, 2, 3, 9, 11)
 
 
@@ -301,7 +314,7 @@ def source_descendants(asked: Asked) -> list[tuple[Any, ...]]:
 
     children = sorted({edge["child"] for edge in asked.rows["lineage"]})
     ways = {child: asked.ways(child) for child in children}
-    for row in asked.rows["run_sources"]:
+    for row in sources(asked):
         if like(row["uri"], asked["source"]):
             node = asked.lines[row["run"], row["attempt"]]
             said = pick(row, "uri version run attempt")
@@ -454,11 +467,11 @@ def promotions(asked: Asked) -> list[tuple[Any, ...]]:
 
 
 def efficiency(asked: Asked) -> list[tuple[Any, ...]]:
-    found = []
+    found, said = [], described(asked)
     for run in sorted({row["run"] for row in asked.rows["checkpoints"]}):
-        rows = [row for row in asked.rows["checkpoints"] if row["run"] == run and asked.wanted(row, "run", "project")]
+        rows = [row for row in asked.rows["checkpoints"] if row["run"] == run and asked.wanted(row, "run")]
         launches = sorted((row for row in asked.rows["launches"] if row["run"] == run), key=lambda row: row["attempt"])
-        if not rows:
+        if not rows or not asked.wanted(said[run], "project"):
             continue
         lost = 0
         for before, after in itertools.pairwise(launches):
@@ -471,7 +484,7 @@ def efficiency(asked: Asked) -> list[tuple[Any, ...]]:
         rollbacks = sum(row["explicit"] and row["attempt"] > 0 for row in launches)
         counts = (len(rows), len(launches), restarts, rollbacks, lost)
         means = (sum(uploads) / len(rows), sum(lags) / len(rows), max(lags))
-        found.append((run, rows[0]["project"], *counts, sum(saves), max(saves), *means))
+        found.append((run, said[run]["project"], *counts, sum(saves), max(saves), *means))
     return found
 
 
@@ -665,15 +678,16 @@ def keys(asked: Asked) -> list[tuple[Any, ...]]:
                 told[row["key_id"]].pop("revoked", None)
     found = []
     for key, states in told.items():
-        known, revoked = states["published"], states.get("revoked")
+        known, revoked = states.get("published"), states.get("revoked")
         status = "valid"
-        if revoked:
+        if known is None or revoked:
             status = "revoked"
         elif known["valid_from"] >= asked["before"]:
             status = "not valid yet"
         elif known["valid_until"] < asked["before"]:
             status = "not valid any more"
-        about = (key, known["owner"], known["algorithm"], status, *pick(known, "valid_from valid_until recorded_at"))
+        shown = known or dict.fromkeys(("owner", "algorithm", "valid_from", "valid_until", "recorded_at"))
+        about = (key, shown["owner"], shown["algorithm"], status, *pick(shown, "valid_from valid_until recorded_at"))
         found.append((*about, revoked and revoked["recorded_at"], revoked and revoked["reason"]))
     return ordered(found, 2, 1)
 

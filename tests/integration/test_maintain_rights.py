@@ -68,7 +68,9 @@ def site(
         yield Archive.open(url), prefix, asked
 
 
-def test_maintaining_needs_no_more_than_the_maintainers_policy(site: tuple[Archive, str, list[Asked]], seaweed: DevServer) -> None:
+def test_maintaining_needs_no_more_than_the_maintainers_policy(
+    site: tuple[Archive, str, list[Asked]], seaweed: DevServer
+) -> None:
     archive, prefix, asked = site
     policy = Policy("maintainer-policy.json", seaweed.bucket, prefix)
     assert archive.maintain().errors == ()
@@ -77,7 +79,9 @@ def test_maintaining_needs_no_more_than_the_maintainers_policy(site: tuple[Archi
     assert refused == []
 
 
-def test_asking_needs_no_more_than_the_auditors_policy(site: tuple[Archive, str, list[Asked]], seaweed: DevServer) -> None:
+def test_asking_needs_no_more_than_the_auditors_policy(
+    site: tuple[Archive, str, list[Asked]], seaweed: DevServer
+) -> None:
     archive, prefix, asked = site
     archive.sync()
     asked.clear()

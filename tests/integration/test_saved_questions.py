@@ -17,6 +17,7 @@ from sqlglot.optimizer.qualify import qualify
 
 from ckpt_archive.index import schema
 from ckpt_archive.index.questions import SavedQuestion, saved_questions
+from ckpt_archive.testing.indexed.corners import CHILD, MIDNIGHT, RUN
 from ckpt_archive.testing.indexed.rows import TODAY, sha256
 from ckpt_archive.testing.indexed.tables import arrow_tables, made_up, write_delta
 from tests.integration.saved_answers import ANSWERS, Asked, Row, day
@@ -75,30 +76,34 @@ def _cases(rows: Mapping[str, list[Row]]) -> Cases:
         {"run": row["parent_run"], "attempt": row["parent_attempt"], "step": row["parent_step"]} for row in forked
     ]
     merged = [row for row in rows["lineage"] if row["relation"] == "merge"]
-    places = [*restarted[:3], *deep, *checkpoints[:3], *about[:2], *about[-2:]]
+    corner = [row for row in checkpoints if row["run"] in (RUN, CHILD)]
+    places = [*restarted[:1], *deep[:2], *checkpoints[:1], *about[:2], *about[-2:], *corner]
     run_names = sorted({row["run"] for row in checkpoints})
     lines = [
         *restarted[:3],
         *deep,
         *({"run": row["parent_run"], "attempt": row["parent_attempt"], "step": 300} for row in merged),
     ]
-    of_run = [{"run": name} for name in (restarted[0]["run"], run_names[0], "vision-wide", "deep-004", "none")]
+    of_run = [{"run": name} for name in (RUN, CHILD, restarted[0]["run"], run_names[0], "vision-wide", "none")]
     pairs = [
         (checkpoints[number], other)
         for number, other in ((0, checkpoints[1]), (0, restarted[0]), (5, checkpoints[9]), (7, checkpoints[-1]))
-    ]
+    ] + [(corner[1], corner[2])]
     projects = [{"project": name} for name in ("speech", "vision", "no such project")]
-    recent = [{"since": "today-45"}, {"since": "2026-02-10"}]
+    recent = [{"since": "today-45"}, {"since": f"{MIDNIGHT:%Y-%m-%d}"}]
     held = next(row for row in told if row["kind"] == "held" and row["step"])
     everything: dict[str, list[dict[str, str]]] = {
         "checkpoint": [_place(row) for row in places],
         "files": [_place(row) for row in [*places, *(row for row in checkpoints if row["run"] == "vision-wide")]],
         "history": [_place(row) for row in [*places, held]],
-        "cadence": [{}, {"since": "2025-01-01"}, *of_run],
-        "given-up": [{}, {"since": "2026-02-01"}, *of_run],
+        "cadence": [{}, {"since": "2025-01-01"}, *recent, *of_run],
+        "given-up": [{}, *recent, *of_run],
         "data-source": [
             {"source": "s3://corpus/%"},
             {"source": "s3://corpus/web", "since": "2026-01-01", "before": "2026-02-01"},
+            {"source": "s3://corpus/%", "since": "2026-02-01", "before": "2026-02-10"},
+            {"source": "s3://corpus/%", "since": "2026-02-10", "before": "2026-02-10"},
+            {"source": "s3://corpus/%", "since": "2026-02-10"},
             {"source": "s3://synthetic/corpus"},
             {"source": "it's not there"},
         ],
@@ -112,11 +117,13 @@ def _cases(rows: Mapping[str, list[Row]]) -> Cases:
             )
         ],
         "ancestors": [{"run": row["run"], "attempt": str(row["attempt"])} for row in lines],
-        "descendants": [_place(row) for row in [*parents, *deep, *checkpoints[:8]]],
-        "training-data": [_place(row) for row in [*lines, *checkpoints[::30]]],
+        "descendants": [_place(row) for row in [*parents[::3], *deep, *corner, *checkpoints[:4]]],
+        "training-data": [_place(row) for row in [*lines, *corner, *checkpoints[::60]]],
         "source-descendants": [{"source": "s3://corpus/%"}, {"source": "s3://synthetic/corpus"}, {"source": "nothing"}],
-        "unverified": [{}, {"since": "today-30"}, {"since": "2026-02-20", "project": "vision"}],
-        "unverified-checkpoints": [case | {"since": "2026-02-20"} for case in of_run],
+        "unverified": [{}, *recent, {"since": "today-30"}, {"since": "2026-02-20", "project": "vision"}],
+        "unverified-checkpoints": [
+            case | {"since": since} for case in of_run for since in ("2026-02-20", "2026-02-10")
+        ],
         "unsigned": [
             {},
             {"since": "2025-01-01", "class": "milestone"},
@@ -124,24 +131,31 @@ def _cases(rows: Mapping[str, list[Row]]) -> Cases:
         ],
         "bad-signatures": [{}, *recent, *of_run],
         "expiring": [{}, {"before": "today+7"}, *projects],
-        "held": [{}, {"case": "case-2026-1"}, {"case": "case-run"}],
+        "held": [{}, {"case": "case-2026-1"}, {"case": "case-run"}, {"case": "tie-held"}],
         "storage": [{}, {"price": "4.5"}, *projects],
         "promotions": [{}, *projects],
         "efficiency": [{}, *projects, *of_run],
         "loss-curve": [*of_run, *(case | {"metric": "accuracy"} for case in of_run)],
         "compare": [_place(one) | _place(other, "other_") for one, other in pairs],
-        "restores": [{}, {"since": "2025-01-01"}, {"since": "2025-01-01", "actor": "jo"}, *of_run],
+        "restores": [{}, {"since": "2025-01-01"}, {"since": "2025-01-01", "actor": "jo"}, *recent, *of_run],
         "findings": [{}, *recent],
         "duplicates": of_run,
         "chain": [{}, *of_run],
         "undocumented": [{}, *projects],
         "dirty-code": [{}, *projects, *recent],
         "assumed": [{}, *projects, *recent],
+        "declared-later": [{}, *recent],
         "outputs": [{}, *of_run],
         "incidents": [{}, *recent],
         "thaws": [{}, *of_run],
-        "keys": [{}, {"before": "today-60"}, {"before": "today+400"}],
-        "activity": [{}, {"since": "2025-01-01"}],
+        "keys": [
+            {},
+            {"before": "2026-02-10"},
+            {"before": "2026-02-11"},
+            {"before": "today-60"},
+            {"before": "today+400"},
+        ],
+        "activity": [{}, *recent, {"since": "2025-01-01"}],
     }
     return everything | {name: [{}] for name in ANSWERS if name not in everything}
 

@@ -61,12 +61,12 @@ class Writer:
 
 @contextmanager
 def small_batches() -> Iterator[None]:
-    before = plan.MAX_ENTRIES
-    plan.MAX_ENTRIES = 4
+    before = plan.MOST_ENTRIES
+    plan.MOST_ENTRIES = 4
     try:
         yield
     finally:
-        plan.MAX_ENTRIES = before
+        plan.MOST_ENTRIES = before
 
 
 @dataclass

@@ -18,7 +18,7 @@ from ckpt_archive.index.schema import CHECKPOINTS, RUNS
 from ckpt_archive.index.snapshot import Snapshot, read_snapshot
 from ckpt_archive.store.body import Body
 from ckpt_archive.store.memory import MemoryStore
-from ckpt_archive.store.protocol import Store
+from ckpt_archive.store.protocol import Store, list_all
 from ckpt_archive.testing.counting import CountingStore
 from ckpt_archive.testing.delta import HandWritten, checkpoint_rows, rows_of
 
@@ -167,6 +167,43 @@ def test_a_log_whose_beginning_was_cleaned_away(tmp_path: Path) -> None:
     assert same(snapshot(store), table)
 
 
+def test_another_table_in_the_same_place(store: MemoryStore) -> None:
+    """The index was thrown away and made anew, up to the same version and further, while a process remembers the old one."""
+    for more in (0, 1):
+        old = HandWritten(store, CHECKPOINTS)
+        old.append(checkpoint_rows(5), 1)
+        known = snapshot(store)
+        for info in list_all(store, "index/"):
+            store.delete(info.key)
+        with pytest.raises(NotFoundError):
+            snapshot(store, known)
+        new = HandWritten(store, CHECKPOINTS)
+        assert snapshot(store, known).files == {}
+        for number in range(1 + more):
+            new.append(checkpoint_rows(7), number + 1)
+        found = snapshot(store, known)
+        assert found == snapshot(store)
+        assert len(found.files) == 1 + more
+        for info in list_all(store, "index/"):
+            store.delete(info.key)
+
+
+def test_a_log_that_is_tidied_up_while_it_is_read(tmp_path: Path) -> None:
+    table = delta_table(tmp_path)
+    log = tmp_path / FOLDER / "_delta_log"
+
+    class Tidied(CountingStore):
+        def list(self, *args: Any, **kwargs: Any) -> Any:
+            page = super().list(*args, **kwargs)
+            if not (log / "_last_checkpoint").exists():
+                table.create_checkpoint()
+                for version in range(12):
+                    (log / f"{version:020d}.json").unlink()
+            return page
+
+    assert same(snapshot(Tidied(local(tmp_path))), table)
+
+
 def test_a_checkpoint_in_parts(tmp_path: Path) -> None:
     table = delta_table(tmp_path)
     table.create_checkpoint()
@@ -290,7 +327,7 @@ def test_a_checkpoint_that_is_no_parquet(store: MemoryStore) -> None:
 
 def test_a_checkpoint_that_is_not_there(store: MemoryStore) -> None:
     put(store, "_last_checkpoint", {"version": 3})
-    with pytest.raises(IntegrityError, match="damaged"):
+    with pytest.raises(IntegrityError, match="there is no object"):
         snapshot(store)
 
 

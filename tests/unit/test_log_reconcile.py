@@ -107,7 +107,7 @@ def test_what_else_lies_among_the_records_is_one_finding_and_what_is_reserved_is
 
 
 def test_many_are_sealed_in_several_batches(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan, "MAX_ENTRIES", 10)
+    monkeypatch.setattr(plan, "MOST_ENTRIES", 10)
     site.untold(steps=range(57))
     site.clock.sleep(3 * HOUR)
     assert site.reconcile().sealed == 57
@@ -151,7 +151,7 @@ def test_killed_after_any_request_and_run_again_each_record_is_sealed_once(
         if request.number == number:
             raise Killed
 
-    monkeypatch.setattr(plan, "MAX_ENTRIES", 4)
+    monkeypatch.setattr(plan, "MOST_ENTRIES", 4)
     site.untold(steps=range(6))
     site.clock.sleep(3 * HOUR)
     try:

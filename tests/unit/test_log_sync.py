@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from ckpt_archive import record
+from ckpt_archive import record, strictjson
 from ckpt_archive.commit import layout
 from ckpt_archive.commit.decision import Action, Decision, decide
 from ckpt_archive.commit.event import Event, record_event
@@ -17,7 +17,7 @@ from ckpt_archive.digest import sha256_hex
 from ckpt_archive.errors import ColdError, IntegrityError, UnavailableError
 from ckpt_archive.executor import ThreadExecutor
 from ckpt_archive.log import plan
-from ckpt_archive.log.batch import MAX_ENTRIES, Entry
+from ckpt_archive.log.batch import MAX_ENTRIES, Batch, Entry
 from ckpt_archive.log.cache import RecordCache
 from ckpt_archive.log.sequence import add_batch, read_batch
 from ckpt_archive.log.sync import SealReport, seal
@@ -255,7 +255,7 @@ def test_of_many_intents_the_youngest_are_looked_at_and_the_others_once_a_day(si
 
 
 def test_more_intents_than_a_batch_may_carry_push_the_oldest_out(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan, "MAX_UNRESOLVED", 5)
+    monkeypatch.setattr(plan, "MOST_WAITING", 5)
     for number in range(12):
         site.announce(number)
         site.clock.sleep(HOUR)
@@ -383,7 +383,7 @@ def test_a_marker_of_a_newer_release_waits_for_somebody_who_can_read_it(site: Si
 
 
 def record_members(data: bytes) -> dict[str, object]:
-    members: dict[str, object] = record.strictjson.decode(data, "it")
+    members: dict[str, object] = strictjson.decode(data, "it")
     return members
 
 
@@ -417,7 +417,7 @@ def test_a_record_that_is_too_large_is_a_finding(site: Site) -> None:
         site.seal(Small(site.store))
         site.clock.sleep(MINUTE)
     log = site.log()
-    assert (len(log.entries), log.findings.keys()) == (1, {key})
+    assert (len(log.entries), set(log.findings)) == (1, {key})
     assert "has 2000 bytes, more than the 1000" in log.findings[key].problem
 
 
@@ -494,15 +494,15 @@ def test_whoever_loses_goes_on_from_the_other_one(site: Site) -> None:
     site.commit(1)
 
     def meanwhile(request: Request) -> None:
-        if request.verb == "create" and not site.log().batches:
-            site.seal(node="other")
-
-    def later(request: Request) -> None:
+        # He lists one record more than the other, who comes first.
         if request.verb == "list" and request.key == layout.PENDING:
             site.commit(2)
+        if request.verb == "create" and not site.log().batches:
+            older = Entry.of_record("commit", "", b"record 1", NOON, site.marker(1).record_key)
+            assert add_batch(site.store, Batch(ARCHIVE_ID, 1, "", 0, NOON, "other", NOON, None, (older,)))[0]
 
-    # He lists one record more than the other, who comes first.
-    site.seal(HookedStore(site.store, before=lambda request: (later(request), meanwhile(request))[0]))
+    report = site.seal(HookedStore(site.store, before=meanwhile))
+    assert (report.entries, report.newest) == (1, 2)
     log = check_log(site.store, ARCHIVE_ID)
     assert len(log.entries) == 2
 

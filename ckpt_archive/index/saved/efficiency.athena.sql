@@ -3,7 +3,6 @@ WITH reached AS (
   SELECT
     run,
     attempt,
-    MIN(project) AS project,
     COUNT(*) AS checkpoints,
     MAX(step) AS last_step,
     SUM(save_seconds) AS save_seconds,
@@ -12,7 +11,7 @@ WITH reached AS (
     SUM(TO_UNIXTIME(committed_at) - TO_UNIXTIME(staged_at)) AS lag_seconds,
     MAX(TO_UNIXTIME(committed_at) - TO_UNIXTIME(staged_at)) AS longest_lag_seconds
   FROM checkpoints
-  WHERE (:run = '' OR run = :run) AND (:project = '' OR project = :project)
+  WHERE (:run = '' OR run = :run)
   GROUP BY run, attempt
 ),
 launched AS (
@@ -42,7 +41,6 @@ restarts AS (
 totals AS (
   SELECT
     run,
-    MIN(project) AS project,
     SUM(checkpoints) AS checkpoints,
     SUM(save_seconds) AS save_seconds,
     MAX(longest_save_seconds) AS longest_save_seconds,
@@ -51,10 +49,17 @@ totals AS (
     MAX(longest_lag_seconds) AS longest_lag_seconds
   FROM reached
   GROUP BY run
+),
+described AS (
+  SELECT
+    run,
+    project,
+    ROW_NUMBER() OVER (PARTITION BY run ORDER BY recorded_at DESC, log_seq DESC, labels DESC) AS newness
+  FROM runs
 )
 SELECT
   t.run,
-  t.project,
+  d.project,
   CAST(t.checkpoints AS bigint) AS checkpoints,
   s.launches,
   CAST(s.restarts AS bigint) AS restarts,
@@ -67,4 +72,6 @@ SELECT
   CAST(t.longest_lag_seconds AS double) AS longest_lag_seconds
 FROM totals AS t
 LEFT JOIN restarts AS s ON s.run = t.run
+LEFT JOIN described AS d ON d.run = t.run AND d.newness = 1
+WHERE (:project = '' OR d.project = :project)
 ORDER BY t.run

@@ -4,6 +4,7 @@ from collections import deque
 from datetime import datetime, timedelta
 
 from ckpt_archive.commit.event import KINDS
+from ckpt_archive.testing.indexed.corners import add_corners
 from ckpt_archive.testing.indexed.rows import TODAY, Row, Rows, Value, known_at, sha256
 
 KEYS = ("release", "rotated", "stolen", "future", "expired")
@@ -22,6 +23,7 @@ def happen(rows: Rows) -> None:
     _uses(rows, sample)
     _others(rows, sample)
     _declared_later(rows, sample)
+    add_corners(rows)
     closure(rows)
     for rank in range(3):
         for number in range(4):

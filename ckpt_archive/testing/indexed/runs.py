@@ -91,6 +91,10 @@ class Trainer:
         line = Line(name, 0, started_at)
         resume = parent.checkpoints[-1 - (len(parent.checkpoints) > 2)] if parent else None
         for attempt in range(attempts):
+            if attempt == 3 and number % 2:
+                labels = labels | {"owner": "someone-else", "project": PROJECTS[(number + 1) % 3]}
+            if attempt == 0 or (attempt == 3 and number % 2):
+                self._describe(name, labels, started_at)
             rolled_back = attempts >= 4 and attempt == 2
             if rolled_back:
                 line = Line(name, attempt, started_at)
@@ -98,8 +102,6 @@ class Trainer:
             self.lines[name, line.attempt] = line
             chosen = rolled_back or (attempt == 0 and resume is not None)
             self._launch(line, attempt, writers, started_at, resume, labels, explicit=chosen)
-            if attempt == 0 or (attempt == 3 and number % 2):
-                self._describe(name, labels if attempt == 0 else labels | {"owner": "someone-else"}, started_at)
             if resume is not None and (attempt == 0 or rolled_back):
                 self._edge(line, resume, started_at)
             step = int(str(resume["step"])) if resume is not None else 0

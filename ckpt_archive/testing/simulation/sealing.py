@@ -58,12 +58,12 @@ class ShortPages(SimStore):
 @contextmanager
 def small_batches() -> Iterator[None]:
     """While the context lasts, batches hold a few entries, so that a few records fill several."""
-    before = plan.MAX_ENTRIES
-    plan.MAX_ENTRIES = _BATCH
+    before = plan.MOST_ENTRIES
+    plan.MOST_ENTRIES = _BATCH
     try:
         yield
     finally:
-        plan.MAX_ENTRIES = before
+        plan.MOST_ENTRIES = before
 
 
 class Site(Watcher):

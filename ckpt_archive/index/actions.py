@@ -1,0 +1,169 @@
+"""What the actions in a Delta log make of a table: its columns, live files, transactions, configuration. Values only.
+
+Only what every reader must know is understood (reader version 1); a table that asks for more is refused, never half read.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from urllib.parse import unquote
+
+from ckpt_archive.errors import IntegrityError, InvalidInputError
+from ckpt_archive.store.keys import is_key
+from ckpt_archive.strictjson import Json
+
+LOG = "_delta_log/"
+HINT = "The index can be made anew at any time: run `ckpt-archive index rebuild`."
+_READER_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A column as the table itself declares it.
+
+    Attributes:
+        name: Its name.
+        type: A Delta type: a name such as "long", or an object for nested ones.
+    """
+
+    name: str
+    type: Json
+
+
+@dataclass(frozen=True, slots=True)
+class LiveFile:
+    """A Parquet file of the table.
+
+    Attributes:
+        key: Relative to the archive's prefix.
+        size_bytes: Its length.
+        partition: Values of the partition columns.
+        stats: What the writer says of its values: ``numRecords``, ``minValues``, ``maxValues``; may be empty.
+    """
+
+    key: str
+    size_bytes: int
+    partition: Mapping[str, str | None] = field(default_factory=dict)
+    stats: Mapping[str, Json] = field(default_factory=dict)
+
+    def least(self, column: str) -> Json:
+        """A lower bound of a column's values, or None where nothing is known."""
+        return (self.stats.get("minValues") or {}).get(column)
+
+    def greatest(self, column: str) -> Json:
+        """An upper bound (of times to the millisecond), or None where nothing is known."""
+        return (self.stats.get("maxValues") or {}).get(column)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A table at one version.
+
+    Attributes:
+        folder: Where it is, ending in '/'.
+        version: Of the newest commit in it.
+        fields: Its columns, those of partitions among them.
+        partition_by: Names of the partition columns.
+        files: Its live files by key.
+        transactions: The newest version of each app transaction.
+        configuration: The table's own settings.
+        mark: Tells its newest commit from another one of that number; "" if the log does not show it.
+    """
+
+    folder: str
+    version: int
+    fields: tuple[Field, ...] = ()
+    partition_by: tuple[str, ...] = ()
+    files: Mapping[str, LiveFile] = field(default_factory=dict)
+    transactions: Mapping[str, int] = field(default_factory=dict)
+    configuration: Mapping[str, str] = field(default_factory=dict)
+    mark: str = field(default="", compare=False)
+
+
+class State:
+    """A snapshot being brought forward, action by action."""
+
+    def __init__(self, start: Snapshot) -> None:
+        self._folder = start.folder
+        self._version = start.version
+        self._fields = start.fields
+        self._partition_by = start.partition_by
+        self._files = dict(start.files)
+        self._transactions = dict(start.transactions)
+        self._configuration = start.configuration
+
+    def advanced(self, actions: Iterable[tuple[int, Iterable[Mapping[str, Json]]]]) -> Snapshot:
+        """The snapshot after these groups of actions, each with the version after it (-1: the one it began with).
+
+        Raises:
+            InvalidInputError: If only a newer reader understands them.
+            IntegrityError: If they are none.
+        """
+        for version, group in actions:
+            for action in group:
+                self._apply(action)
+            self._version = max(self._version, version)
+        if not self._fields:
+            raise wrong(self._folder + LOG, "it says nothing about columns")
+        return Snapshot(
+            self._folder,
+            self._version,
+            self._fields,
+            self._partition_by,
+            self._files,
+            self._transactions,
+            self._configuration,
+        )
+
+    def _apply(self, action: Mapping[str, Json]) -> None:
+        try:
+            if protocol := action.get("protocol"):
+                self._check(protocol)
+            if added := action.get("add"):
+                self._add(added)
+            if removed := action.get("remove"):
+                self._files.pop(self._key(removed["path"]), None)
+            if transaction := action.get("txn"):
+                self._transactions[transaction["appId"]] = int(transaction["version"])
+            if metadata := action.get("metaData"):
+                fields = json.loads(metadata["schemaString"])["fields"]
+                self._fields = tuple(Field(item["name"], item["type"]) for item in fields)
+                self._partition_by = tuple(metadata.get("partitionColumns") or ())
+                self._configuration = dict(metadata.get("configuration") or {})
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise wrong(self._folder + LOG, f"an action can not be understood ({error!r})") from error
+
+    def _add(self, added: Mapping[str, Json]) -> None:
+        if added.get("deletionVector"):
+            raise _newer(self._folder, "deletion vectors")
+        key = self._key(added["path"])
+        stats = json.loads(added["stats"]) if added.get("stats") else {}
+        self._files[key] = LiveFile(key, int(added["size"]), dict(added.get("partitionValues") or {}), stats or {})
+
+    def _key(self, path: str) -> str:
+        # Paths are URL-encoded. An absolute one, or one that leads out of the table, is none of ours.
+        relative = unquote(path)
+        if not is_key(relative) or relative.startswith("_") or ":" in relative.partition("/")[0]:
+            raise wrong(self._folder + LOG, f"it names the file {relative[:200]!r}")
+        return self._folder + relative
+
+    def _check(self, protocol: Mapping[str, Json]) -> None:
+        version = int(protocol["minReaderVersion"])
+        if version > _READER_VERSION:
+            features = ", ".join(protocol.get("readerFeatures") or ()) or f"reader version {version}"
+            raise _newer(self._folder, features)
+
+
+def wrong(where: str, problem: str) -> IntegrityError:
+    """The error for a log that is none."""
+    return IntegrityError(
+        f"the Delta log {where} is damaged: {problem}",
+        hint=HINT,
+    )
+
+
+def _newer(folder: str, feature: str) -> InvalidInputError:
+    return InvalidInputError(
+        f"the table {folder.rstrip('/')} needs a newer reader: {feature}",
+        hint="Upgrade ckpt-archive, or make the index anew with `ckpt-archive index rebuild`.",
+    )
