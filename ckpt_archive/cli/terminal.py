@@ -16,13 +16,19 @@ from ckpt_archive.cli.progress import amount_text
 from ckpt_archive.progress import Progress, ProgressEvent
 
 _GAP = 2  # blanks between columns
+_LEAST_WIDTH = 16  # texts in narrower columns are no pleasure to read
+
+_Shown = tuple[Column, list[str]]
 
 
 class Terminal:
     """Prints to the terminals behind stdout and stderr."""
 
     def table(self, columns: Sequence[Column], rows: Sequence[Mapping[str, Value]]) -> None:
-        """A table with headings; spare columns are left out, the last one first, until the others fit."""
+        """A table with headings; where it is too wide a block of lines for each row.
+
+        Spare columns are left out before, the last one first, until the others fit.
+        """
         console = Console()
         shown = [(column, [printable.line(column.show(row.get(column.name))) for row in rows]) for column in columns]
         while sum(_width(*item) for item in shown) - _GAP > console.width:
@@ -30,12 +36,10 @@ class Terminal:
             if spare is None:
                 break
             shown.remove(spare)
-        table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, _GAP, 0, 0))
-        for column, _ in shown:
-            table.add_column(column.name, justify="right" if column.numeric else "left", overflow="fold")
-        for index in range(len(rows)):
-            table.add_row(*(Text(cells[index]) for _, cells in shown))
-        console.print(table)
+        if sum(_least_width(*item) for item in shown) - _GAP > console.width:
+            _print_blocks(console, shown, len(rows))
+        else:
+            _print_table(console, shown, len(rows))
 
     @contextmanager
     def progress(self, unit: str = "") -> Iterator[Progress]:
@@ -85,3 +89,29 @@ class _Rate(_Counting):
 
 def _width(column: Column, cells: Sequence[str]) -> int:
     return max(cell_len(text) for text in (column.name, *cells)) + _GAP
+
+
+def _least_width(column: Column, cells: Sequence[str]) -> int:
+    """What a column needs: a text may be folded, a number not."""
+    width = _width(column, cells)
+    return width if column.numeric else min(width, max(cell_len(column.name), _LEAST_WIDTH) + _GAP)
+
+
+def _print_table(console: Console, shown: Sequence[_Shown], count: int) -> None:
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, _GAP, 0, 0))
+    for column, _ in shown:
+        table.add_column(column.name, justify="right" if column.numeric else "left", overflow="fold")
+    for index in range(count):
+        table.add_row(*(Text(cells[index]) for _, cells in shown))
+    console.print(table)
+
+
+def _print_blocks(console: Console, shown: Sequence[_Shown], count: int) -> None:
+    """Each row as lines of name and value, without what is empty."""
+    width = max(cell_len(column.name) for column, _ in shown)
+    for index in range(count):
+        console.print(Text(f"— {index + 1} —", style="dim"))
+        for column, cells in shown:
+            if cells[index]:
+                name = Text(column.name.ljust(width + _GAP), style="bold")
+                console.print(name.append(Text(cells[index], style="default")), soft_wrap=True)

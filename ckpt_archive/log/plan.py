@@ -21,7 +21,7 @@ SWEEP_EVERY = timedelta(days=1)
 """How late it is found otherwise."""
 
 SWEEP_OVERLAP = timedelta(days=1)
-"""How much later an object may be seen than it says it was created: a file is as old as its last byte, and is linked later."""
+"""How much later an object may be seen than it says it was created: a file is as old as its last byte, and linked later."""
 
 GIVE_UP_AFTER = timedelta(days=7)
 """How long the record of a marker is waited for."""

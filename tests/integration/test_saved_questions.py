@@ -24,6 +24,9 @@ from tests.integration.saved_answers import ANSWERS, Asked, Row, day
 
 QUESTIONS = {question.name: question for question in saved_questions()}
 DAY = TODAY.date()
+OF_SECOND_ENGINE = 5
+"""So many cases of a question are asked of DataFusion too; planning takes it longer than answering."""
+
 Cases = Mapping[str, list[dict[str, str]]]
 
 
@@ -199,11 +202,12 @@ def test_two_engines_answer_as_the_second_opinion_does(
 ) -> None:
     question = QUESTIONS[name]
     answered = 0
-    for given in _cases(rows)[name]:
+    for number, given in enumerate(_cases(rows)[name]):
         expected = ANSWERS[name](Asked(rows, _typed(question, given)))
         sql = question.bound(given, DAY)
         assert _plain(duck.execute(sql).fetchall()) == _close(expected), given
-        assert _plain([tuple(row.values()) for row in fusion.sql(sql).to_pylist()]) == _close(expected), given
+        if number < OF_SECOND_ENGINE:
+            assert _plain([tuple(row.values()) for row in fusion.sql(sql).to_pylist()]) == _close(expected), given
         answered += len(expected)
     assert answered, "none of the cases has an answer, so nothing was shown"
 

@@ -101,6 +101,18 @@ def test_a_terminal_gets_a_table_for_people() -> None:
         assert value in text
 
 
+def test_what_is_too_wide_for_a_terminal_is_a_block_of_lines_for_each_row() -> None:
+    text = _on_terminal(
+        "from ckpt_archive.cli.columns import *\n"
+        "from ckpt_archive.cli.output import Screen\n"
+        "columns = [text_column(f'column_number_{number}') for number in range(12)] + [number_column('last')]\n"
+        "Screen().rows(columns, [{'column_number_0': 'a[b]', 'last': 7}, {'column_number_11': 'c' * 300}])\n"
+    )
+    lines = [" ".join(line.split()) for line in text.splitlines()]
+    assert lines[:3] == ["— 1 —", "column_number_0 a[b]", "last 7"]
+    assert lines[3:] == ["— 2 —", f"column_number_11 {'c' * 300}"]
+
+
 def test_a_terminal_gets_bars() -> None:
     text = _on_terminal(
         "from ckpt_archive.cli.output import Screen\n"
