@@ -61,7 +61,6 @@ class Site:
         self.prefix = prefix
         self.asked = asked
         self.url = f"{seaweed.url}/{prefix}"
-        self._direct = compose.store_at(self.url, compose.system_machine())
         folder.mkdir()
         (folder / "model.bin").write_bytes(b"weights")
         archive = Archive.create(self.url)

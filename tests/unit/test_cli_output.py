@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -108,7 +109,7 @@ def test_what_is_too_wide_for_a_terminal_is_a_block_of_lines_for_each_row() -> N
         "columns = [text_column(f'column_number_{number}') for number in range(12)] + [number_column('last')]\n"
         "Screen().rows(columns, [{'column_number_0': 'a[b]', 'last': 7}, {'column_number_11': 'c' * 300}])\n"
     )
-    lines = [" ".join(line.split()) for line in text.splitlines()]
+    lines = [" ".join(re.sub(r"\x1b\[[0-9;]*m", "", line).split()) for line in text.splitlines()]
     assert lines[:3] == ["— 1 —", "column_number_0 a[b]", "last 7"]
     assert lines[3:] == ["— 2 —", f"column_number_11 {'c' * 300}"]
 
