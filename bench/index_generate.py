@@ -35,8 +35,8 @@ def generate(out: str, checkpoints: int, files_per: int) -> list[dict[str, Any]]
         capture_output=True,
     )
     world = World(checkpoints, files_per)
-    # Every five minutes something new is there at full size; less often in a small archive.
-    rows = SmallRows(world, max(300, (END - START) // MICROS // max(1, checkpoints // 32)) * MICROS)
+    # A batch of the log every five minutes, less often in a small archive.
+    rows = SmallRows(world, min(21_600, max(300, (END - START) // MICROS * 32 // checkpoints)) * MICROS)
     writers = {name: TableWriter(out, table) for name, table in schema.TABLES.items()}
     seconds = dict.fromkeys(schema.TABLES, 0.0)
 

@@ -26,6 +26,7 @@ def command(frame: Frame, /) -> int:
             connection.archive_id,
             machine.node,
             go_on=lambda: not stop(),
+            read_back=True,
         )
     frame.screen.result(
         f"{report.listed} records, {report.sealed} of them were not in the log, {report.findings} findings",

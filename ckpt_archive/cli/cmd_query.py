@@ -128,7 +128,7 @@ def _question(sql: str | None, path: str | None, saved: str | None, given: dict[
 
 def _described(question: SavedQuestion) -> dict[str, str]:
     parameters = " ".join(
-        f"{parameter.name}={'' if parameter.default is None else parameter.default}"
+        f"{parameter.name}={'…' if parameter.default is None else parameter.default}"
         for parameter in question.parameters
     )
     return {"name": question.name, "title": question.title, "for": question.audience, "parameters": parameters}
@@ -201,6 +201,8 @@ def _replaced(path: str) -> Iterator[str]:
     temporary = os.path.join(folder, f".{name[:200]}.{system_machine().nonce()}.new")
     try:
         yield temporary
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())
         os.replace(temporary, path)
     finally:
         if os.path.exists(temporary):

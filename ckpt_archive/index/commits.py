@@ -19,6 +19,8 @@ from ckpt_archive.log.batch import Entry
 from ckpt_archive.place import Place
 
 _MANIFESTS = 512
+# Of manifests that are looked at together: each of their receipts takes a few hundred bytes.
+_MANIFEST_BYTES = 2 << 20
 _RECEIPTS = 2_048
 _RECEIPT_BYTES = 4 << 20
 
@@ -113,6 +115,7 @@ class Commits:
 
     def _add_some(self, log_seq: int, known: Sequence[tuple[Place, int, Entry]]) -> None:
         commits: list[_Commit] = []
+        room = _MANIFEST_BYTES
         found = self._fetcher.records([entry.key for _, _, entry in known])
         for (place, position, entry), data in zip(known, found, strict=True):
             at = At(log_seq, position, entry.time)
@@ -120,8 +123,15 @@ class Commits:
                 manifest = self._manifest(entry, place, data)
             except (errors.IntegrityError, errors.InvalidInputError) as error:
                 self._rows.finding(at, entry.key, error.message, digest=entry.digest, place=place)
-            else:
-                commits.append(_Commit(at, entry, place, manifest, month_of(entry.time)))
+                continue
+            commits.append(_Commit(at, entry, place, manifest, month_of(entry.time)))
+            room -= 0 if isinstance(data, Problem) else len(data)
+            if room <= 0:
+                self._add_commits(log_seq, commits)
+                commits, room = [], _MANIFEST_BYTES
+        self._add_commits(log_seq, commits)
+
+    def _add_commits(self, log_seq: int, commits: Sequence[_Commit]) -> None:
         if self._needs_receipts:
             for group in _groups(_named(commits)):
                 self._add_receipts(log_seq, group)
@@ -255,7 +265,8 @@ def _receipt_problem(item: _Named, data: bytes | Problem) -> str:
         return data.text
     digest = sha256_hex(data)
     if (len(data), digest) != (item.size_bytes, item.sha256):
-        return f"{item.key} has {len(data)} bytes and the SHA-256 {digest}, and the manifest says {item.size_bytes} and {item.sha256}"
+        said = f"{item.size_bytes} and {item.sha256}"
+        return f"{item.key} has {len(data)} bytes and the SHA-256 {digest}, and the manifest says {said}"
     return ""
 
 

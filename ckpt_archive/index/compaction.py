@@ -57,7 +57,6 @@ def plan(table: Table, files: Sequence[DataFile], store_time: datetime, many: in
 
 
 def _is_over(month: str, store_time: datetime) -> bool:
-    # Late entries of a month are merged with the next hundred, or when the next month is over.
     now = (store_time - _SETTLED).astimezone(UTC)
     return month < f"{now:%Y-%m}"
 

@@ -1,6 +1,6 @@
-"""Records by their keys, many at a time: from memory if they were just read, else from the store; what is wrong is a value."""
+"""Records by their keys, many at a time: from memory if they were just read, else from the store. A problem is a value."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -10,6 +10,7 @@ from ckpt_archive.index import limits
 from ckpt_archive.store.protocol import Store
 
 _IN_FLIGHT = 16
+_IN_A_ROW = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +51,7 @@ class Fetcher:
         found: list[bytes | Problem | None] = [None if self._kept is None else self._kept.take(key) for key in keys]
         missing = [index for index, data in enumerate(found) if data is None]
 
-        def read(index: int) -> tuple[int, bytes | Problem]:
-            return index, self._read(keys[index], limits.SMALL_RECORD_BYTES)
-
-        for index, data in self._executor.map_unordered(read, missing, limit=_IN_FLIGHT):
+        for index, data in self._read_all([(index, keys[index], limits.SMALL_RECORD_BYTES) for index in missing]):
             found[index] = data
         for index in missing:
             if isinstance(found[index], _Large):
@@ -64,16 +62,27 @@ class Fetcher:
 
     def sized(self, wanted: Sequence[tuple[str, int]]) -> list[bytes | Problem]:
         """Records whose length is known; one that is longer is not read."""
-        found: list[bytes | Problem] = [Problem("")] * len(wanted)
-
-        def read(index: int) -> tuple[int, bytes | Problem]:
-            key, size_bytes = wanted[index]
-            kept = None if self._kept is None else self._kept.take(key)
-            return index, kept if kept is not None else self._read(key, size_bytes)
-
-        for index, data in self._executor.map_unordered(read, range(len(wanted)), limit=_IN_FLIGHT):
+        found: list[bytes | Problem | None] = [
+            None if self._kept is None else self._kept.take(key) for key, _ in wanted
+        ]
+        missing = [(index, *wanted[index]) for index, data in enumerate(found) if data is None]
+        for index, data in self._read_all(missing):
             found[index] = data
-        return found
+        return [
+            data if data is not None else Problem(f"{key} is missing")
+            for (key, _), data in zip(wanted, found, strict=True)
+        ]
+
+    def _read_all(self, wanted: Sequence[tuple[int, str, int]]) -> Iterator[tuple[int, bytes | Problem]]:
+        """These records, by index, in any order; to hand each to a thread alone would cost more than reading it."""
+        each = min(_IN_A_ROW, max(1, len(wanted) // (2 * _IN_FLIGHT)))
+
+        def read(some: Sequence[tuple[int, str, int]]) -> list[tuple[int, bytes | Problem]]:
+            return [(index, self._read(key, limit_bytes)) for index, key, limit_bytes in some]
+
+        runs = (wanted[start : start + each] for start in range(0, len(wanted), each))
+        for some in self._executor.map_unordered(read, runs, limit=_IN_FLIGHT):
+            yield from some
 
     def _read(self, key: str, limit_bytes: int) -> bytes | Problem:
         try:
@@ -86,6 +95,3 @@ class Fetcher:
 
 class _Large(Problem):
     """It may be too long for its turn."""
-
-
-Fetch = Callable[[Sequence[str]], list[bytes | Problem]]

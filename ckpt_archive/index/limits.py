@@ -12,8 +12,8 @@ MAX_SOURCES = 10_000
 MAX_TENSORS = 100_000
 """Of one layout."""
 
-SMALL_RECORD_BYTES = 128 << 10
-"""Of a record that may be read with many others at once; a manifest of 1,000 writers is just above."""
+SMALL_RECORD_BYTES = 64 << 10
+"""Of a record that may be read with many others at once: a manifest of 500 writers."""
 
 MAX_RECORD_BYTES = 16 << 20
 """Of a manifest, launch, decision or event that is put into the index: a manifest of 145,000 writers."""

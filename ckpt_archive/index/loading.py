@@ -19,7 +19,7 @@ _LEAVES = ("ancestor_run", "ancestor_attempt", "ancestor_step")
 
 
 def load_state(store: Store, tables: Mapping[str, OpenTable], number: int) -> State:
-    """What all batches up to `number` said. All tables that hold it must have seen that batch; what they saw since is left out.
+    """What all batches up to `number` said. All tables that hold it must have seen that batch; what came since is left out.
 
     Raises:
         IntegrityError: If a file of a table is missing or damaged.

@@ -1,8 +1,8 @@
 """Manifests, read fast: what our own writers spell is checked with few steps, anything else by the strict decoder.
 
 The CRC32C of a record is that of its canonical bytes without this member. In canonical bytes it can be cut out, so they need
-not be made again: whoever fits is canonical, or was forged, and a forgery fits the slow way too. What is between the members of
-version 1 is found by one pattern; labels and lineage, equal in all checkpoints of a launch, are parsed once. Whatever is not as
+not be made again: whoever fits is canonical, or was forged, and a forgery fits the slow way too. The members of version 1
+are found by one pattern; labels and lineage, equal in all checkpoints of a launch, are parsed once. Whatever is not as
 expected is given to the strict decoder, which names the problem or accepts it.
 """
 
@@ -27,7 +27,7 @@ _MOST = 2**63
 _TEXT = rb'"([^"\\\x00-\x1f]*)"'
 _NUMBER = rb"(0|[1-9][0-9]{0,17})"
 _TIME = rb'"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z)"'
-# The members in the order of their names. A free one ends where the next name begins and the text between them is one object.
+# The members in the order of their names. A free one ends where the next name begins, if what is between is one object.
 _HEAD = re.compile(
     rb'\{"archive":' + _TEXT + rb',"attempt":' + _NUMBER + rb'(?:,"class":' + _TEXT + rb')?,"completeness":' + _TEXT
     + rb',"crc32c":"[0-9a-f]{8}","files":' + _NUMBER + rb',"first_staged_at":' + _TIME

@@ -1,7 +1,7 @@
 """Batches of the log as rows of the tables: what a batch says, whatever the tables hold already.
 
-Rows are a function of the log and of the records that it names, in one order: launches, decisions, events and findings as they
-were created, then commits by run, attempt and step. What can not be read becomes a finding, and stops nothing.
+Rows are a function of the log and of the records that it names, in one order: launches, decisions, events and findings as
+they were created, then commits by run, attempt and step. What can not be read becomes a finding, and stops nothing.
 """
 
 import enum

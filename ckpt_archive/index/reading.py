@@ -1,4 +1,4 @@
-"""The Parquet files of a table, read through the archive's own store: only the columns that are wanted, a group of rows at a time."""
+"""The Parquet files of a table, read through the archive's own store: only the wanted columns, some rows at a time."""
 
 import io
 from collections.abc import Iterator, Sequence

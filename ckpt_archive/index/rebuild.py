@@ -1,7 +1,7 @@
 """The index made anew from the log: new files beside the old ones, then each table swapped in one commit.
 
-Until then, and if it ends before, the old index serves. A reader sees a table before or after. Syncs and compactions may go on
-meanwhile: whoever comes first, the other is refused and goes on from what stands.
+Until then, and if it ends before, the old index serves. A reader sees a table before or after. Syncs and compactions may go
+on meanwhile: whoever comes first, the other is refused and goes on from what stands.
 """
 
 import logging
@@ -65,6 +65,8 @@ def rebuild(
     replay = _Replay(store, machine, archive_id, progress)
     replay.go_on(newest_number(store))
     renewed: list[str] = []
+    # Hours may have passed, and credentials expired.
+    location = location.renewed()
     for name, table in TABLES.items():
         opened, is_new = _opened(store, location, table)
         if is_new:

@@ -1,4 +1,4 @@
-"""Bring the tables up to the log: read its batches, put their rows into files, commit these, each batch once in each table."""
+"""Bring the tables up to the log: read its batches, put rows into files, commit these: each batch once in each table."""
 
 import logging
 from collections.abc import Callable, Mapping

@@ -29,7 +29,7 @@ _CONFIGURATION: Mapping[str, str | None] = {
     VERSION_KEY: str(VERSION),
     # Whoever opens a table reads one checkpoint and at most so many commits.
     "delta.checkpointInterval": "32",
-    # Far longer than any reader needs between listing the log and reading it; with a sync every five minutes some 300 objects.
+    # Far longer than a reader needs between listing the log and reading it; some 300 commits at one every five minutes.
     "delta.logRetentionDuration": "interval 1 days",
     "delta.enableExpiredLogCleanup": "true",
     # We give the statistics of every file ourselves.

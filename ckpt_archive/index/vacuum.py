@@ -1,7 +1,7 @@
 """Removes files that no table names any more, or never came to be named: by their age in the store, with a wide margin.
 
-A reader who has listed a table may still open files that were replaced meanwhile, and a projector names its files only when all
-are there: so nothing goes that is younger than the margin.
+A reader who has listed a table may still open files that were replaced meanwhile, and a projector names its files only when
+all are there: so nothing goes that is younger than the margin.
 """
 
 from collections.abc import Iterator

@@ -17,8 +17,8 @@ from ckpt_archive.log.batch import Batch
 from ckpt_archive.store.protocol import Store
 
 _READS_IN_FLIGHT = 16
-# A batch has about a megabyte at most: so many of them may be in memory at once.
-_READ_AHEAD = 32
+# A full batch takes a few megabytes: so many of them may be in memory at once.
+_READ_AHEAD = 16
 
 _HINT = "The log was changed behind its back: restore this object from a copy of the bucket."
 

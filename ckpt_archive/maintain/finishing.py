@@ -2,7 +2,7 @@
 
 The log says where to look. An unresolved commit marker names one: its committer died within a moment of the manifest. Who
 died just before the marker left nothing behind but receipts, in an attempt of which the log hears no more: such attempts are
-looked at once they have been quiet for a while; the last hours of the log at each pass, a whole day once a day.
+looked at once they have been quiet for a while, those of the last hour at each pass, those of a whole day once a day.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from ckpt_archive.commit import layout
-from ckpt_archive.commit.committing import Committed, Finished, finish_commit, finish_commits, unfinished
+from ckpt_archive.commit.committing import Committed, Finished, finish_commit, finish_commits
 from ckpt_archive.commit.connection import Connection
 from ckpt_archive.commit.marker import MarkerKind, read_marker
 from ckpt_archive.commit.writeonce import read_record
@@ -25,9 +25,10 @@ from ckpt_archive.place import Place
 # Whoever is still at it commits within seconds after the marker, and saves again within minutes.
 _MARKER_AGE = timedelta(minutes=2)
 QUIET = timedelta(minutes=15)
-# A pass is made every few minutes; once a day, when everything pending has been listed, a whole day is looked at.
-_WINDOW = timedelta(hours=2)
-WIDE_WINDOW = timedelta(hours=26)
+# A pass is made every few minutes; in the hour after everything pending was listed, once a day, a whole day is looked at.
+_WINDOW = timedelta(hours=1)
+_WIDE_WINDOW = timedelta(hours=26)
+_AFTER_SWEEP = timedelta(hours=1)
 _BLOCK = 16
 
 _UNREADABLE = (IntegrityError, InvalidInputError, NotFoundError)
@@ -56,9 +57,7 @@ class Finishing:
                 self.problems.append((place, outcome))
 
 
-def finish(
-    machine: Machine, connection: Connection, newest: Sealed | None, now: datetime, budget: Budget, *, wide: bool
-) -> Finishing:
+def finish(machine: Machine, connection: Connection, newest: Sealed | None, now: datetime, budget: Budget) -> Finishing:
     """Commit what is complete and was not committed.
 
     Args:
@@ -67,7 +66,6 @@ def finish(
         newest: The newest batch of the log; None if there is none.
         now: The store's clock.
         budget: Asked before each attempt.
-        wide: Whether to look at all attempts that the log has heard of within 26 hours, not only 2.
 
     Raises:
         UnavailableError: If the store does not answer.
@@ -77,7 +75,7 @@ def finish(
     if newest is None:
         return found
     places = list(_announced(connection, newest.batch.unresolved, now))
-    attempts = quiet_attempts(_recent(machine, connection, newest, now - (WIDE_WINDOW if wide else _WINDOW)), now)
+    attempts = quiet_attempts(_recent(machine, connection, newest, now - _window(newest, now)), now)
     work = [*(partial(_finish_place, machine, connection, place) for place in places)]
     work += [partial(_finish_attempt, machine, connection, run, attempt) for run, attempt in attempts]
     for number, item in enumerate(work):
@@ -88,18 +86,21 @@ def finish(
     return found
 
 
+def _window(newest: Sealed, now: datetime) -> timedelta:
+    swept_at = newest.batch.swept_at
+    return _WIDE_WINDOW if swept_at is not None and now - swept_at < _AFTER_SWEEP else _WINDOW
+
+
+# Read back, whatever the store compares: trying that out takes more requests than commits that are finished here ever do.
+
+
 def _finish_place(machine: Machine, connection: Connection, place: Place) -> list[Finished]:
-    read_back = not connection.checksums_enforced()
-    outcome = finish_commit(connection.store, machine.executor, connection.archive_id, place, read_back=read_back)
+    outcome = finish_commit(connection.store, machine.executor, connection.archive_id, place, read_back=True)
     return [(place, outcome)]
 
 
 def _finish_attempt(machine: Machine, connection: Connection, run: str, attempt: int) -> list[Finished]:
-    # What a store enforces is found out by trying, with requests that most attempts do not need.
-    if not unfinished(connection.store, run, attempt):
-        return []
-    read_back = not connection.checksums_enforced()
-    return finish_commits(connection.store, machine.executor, connection.archive_id, run, attempt, read_back=read_back)
+    return finish_commits(connection.store, machine.executor, connection.archive_id, run, attempt, read_back=True)
 
 
 def _announced(connection: Connection, unresolved: Sequence[Unresolved], now: datetime) -> Iterator[Place]:

@@ -137,7 +137,6 @@ class _Pass:
         self._budget = budget
         self._index = index
         self._newest = 0
-        self._swept = False
         self._committed = False
 
     def steps(self) -> Iterator[StepReport]:
@@ -179,9 +178,10 @@ class _Pass:
             hint=self._newest,
             go_on=lambda: not self._budget.is_over(),
             keep=forget if index is None else index.keep,
+            # One more request for each batch: cheaper than to find out whether the store compares what it is sent.
+            read_back=True,
         )
         self._newest = report.newest
-        self._swept = self._swept or report.has_swept
         return sealed_step(report)
 
     def _newest_sealed(self) -> int:
@@ -193,7 +193,7 @@ class _Pass:
         newest = read_batch(connection.store, connection.archive_id, self._newest) if self._newest else None
         # This machine's clock says how long ago that was: a wrong one looks at more attempts, or later, and does no harm.
         now = self._machine.clock.now()
-        done = finish(self._machine, connection, newest, now, self._budget, wide=self._swept)
+        done = finish(self._machine, connection, newest, now, self._budget)
         self._committed = bool(done.committed)
         return finished_step(done)
 

@@ -1,7 +1,7 @@
-"""An archive's place in the words of a library that has its own client: the URL, and options named as `object_store` names them.
+"""An archive's place in the words of a library with a client of its own: URL, and options named as `object_store` does.
 
-For `deltalake`, which commits to a table's log. It is given what our own store uses: the AWS SDK finds credentials, region and
-endpoint, or `Connection` names them, so nobody has to say anything twice.
+For `deltalake`, which commits to a table's log. It is given what our own store uses: the AWS SDK finds credentials, region
+and endpoint, or `Connection` names them, so nobody has to say anything twice.
 """
 
 from collections.abc import Mapping
@@ -19,10 +19,16 @@ class Location:
     Attributes:
         url: ``s3://…`` or ``file://…``, without a final '/'.
         options: What the library needs to know beside; holds secrets.
+        connection: Which S3 server, if the AWS SDK did not find out itself.
     """
 
     url: str
     options: Mapping[str, str] = field(default_factory=dict, repr=False)
+    connection: Connection | None = None
+
+    def renewed(self) -> "Location":
+        """The same with the credentials of this moment, for whoever has worked for hours."""
+        return location(self.url, self.connection)
 
 
 def location(url: str, connection: Connection | None = None) -> Location:
@@ -41,7 +47,7 @@ def location(url: str, connection: Connection | None = None) -> Location:
         case "file":
             return Location(url.rstrip("/"))
         case "s3":
-            return Location(url.rstrip("/"), _s3_options(parts.netloc, connection or Connection()))
+            return Location(url.rstrip("/"), _s3_options(parts.netloc, connection or Connection()), connection)
     raise InvalidInputError(
         f"{url} can not have an index: it is not in a bucket or a folder", hint="Use an s3:// or a file:// archive."
     )
@@ -49,7 +55,13 @@ def location(url: str, connection: Connection | None = None) -> Location:
 
 def _s3_options(bucket: str, connection: Connection) -> dict[str, str]:
     # Imported when it is needed: the SDK takes longer to load than all the rest.
-    from ckpt_archive.store.s3_client import FOREIGN_ERRORS, Request, converted, make_client, session_credentials
+    from ckpt_archive.store.s3_client import (  # noqa: PLC0415
+        FOREIGN_ERRORS,
+        Request,
+        converted,
+        make_client,
+        session_credentials,
+    )
 
     request = Request("find the credentials of", bucket, f"s3://{bucket}")
     try:

@@ -126,14 +126,18 @@ def _questions(questions: list[SavedQuestion]) -> Iterator[str]:
         yield ""
         yield f"### `{question.name}`"
         yield ""
-        yield f"**{question.title}.** For {question.audience.rstrip('.')}."
-        yield f"A row is {question.answers.rstrip('.')}."
+        yield f"**{_sentence(question.title)}** For {_sentence(question.audience)}"
+        yield f"A row is {_sentence(question.answers)}"
         if question.parameters:
             yield ""
             yield "| parameter | type | default | meaning |"
             yield "|---|---|---|---|"
             for parameter in question.parameters:
                 yield _row(f"`{parameter.name}`", parameter.type, _default(parameter), parameter.meaning)
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith((".", "?")) else f"{text}."
 
 
 def _default(parameter: Parameter) -> str:

@@ -195,7 +195,8 @@ def small_archive(store: Store) -> LoggedArchive:
         "config": {"sha256": digest_of("config")},
         "environment": {"sha256": digest_of("environment")},
     }
-    said = {"labels": labels, "lineage": lineage, "metrics": {"loss": 2.5, "steps": 7, "worst": "NaN", "note": "x"}}
+    metrics = {"loss": 2.5, "steps": 7, "worst": "NaN", "note": "x"}
+    said: dict[str, Json] = {"labels": labels, "lineage": lineage, "metrics": metrics}
     made.launch("base", 0, labels=labels)
     for number in range(3):
         promotion = {"rule": "every", "count": 5, "ordinal": number}

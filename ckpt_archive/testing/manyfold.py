@@ -1,6 +1,6 @@
 """Archives of very many checkpoints in a folder, as fast as files can be made: for measuring what reads them.
 
-Records are spelled by the real encoders once, and then only the places where they differ are written anew, with their checksum:
+Records are spelled by the real encoders once; then only the places where they differ are written anew, with their checksum.
 `check_against_encoders` proves that these are the bytes that the encoders would have made.
 """
 

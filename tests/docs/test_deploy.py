@@ -110,7 +110,7 @@ def test_no_policy_reaches_data_or_removes_what_is_permanent(name: str) -> None:
         assert statement["Effect"] == "Allow"
         assert not any("data/" in resource or resource.endswith("prefix/*") for resource in resources)
         if "s3:DeleteObject" in actions:
-            assert {resource.rpartition("prefix/")[2] for resource in resources} == {"index/*", ".probe/*"}
+            assert {resource.rpartition("prefix/")[2] for resource in resources} == {"index/*"}
 
 
 def test_the_lambda_function_takes_the_time_it_has(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

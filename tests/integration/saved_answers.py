@@ -145,7 +145,9 @@ def like(text: str, pattern: str) -> bool:
 
 
 def checkpoint(asked: Asked) -> list[tuple[Any, ...]]:
-    row = next(row for row in asked.rows["checkpoints"] if asked.here(row))
+    row = next((row for row in asked.rows["checkpoints"] if asked.here(row)), None)
+    if row is None:
+        return []
     launch = next(item for item in asked.rows["launches"] if pick(item, "run attempt") == pick(row, "run attempt"))
     key = f"manifests/{row['run']}/{10**8 - 1 - row['attempt']:08d}/{10**12 - 1 - row['step']:012d}.json"
     end = ends(asked).get(place(row))

@@ -14,7 +14,7 @@ from ckpt_archive.clock import SystemClock
 from ckpt_archive.commit import layout
 from ckpt_archive.disk.posix import PosixFileSystem
 from ckpt_archive.errors import NotFoundError, UnavailableError
-from ckpt_archive.index import compaction, tables
+from ckpt_archive.index import tables
 from ckpt_archive.index.check import Checked, check
 from ckpt_archive.index.compaction import compact
 from ckpt_archive.index.rebuild import rebuild
@@ -34,6 +34,9 @@ from ckpt_archive.testing.checkpoints import ARCHIVE_ID, NOON
 from ckpt_archive.testing.hooked import HookedStore, Request
 from ckpt_archive.testing.logged import LoggedArchive, all_rows, small_archive, table_rows
 from ckpt_archive.testing.staged import local_machine
+
+FEW = 4
+"""Files that are worth a merge, here."""
 
 
 @dataclass(frozen=True)
@@ -219,21 +222,16 @@ def test_the_log_of_a_table_gets_checkpoints(site: Site) -> None:
     assert open_table(site.location, SYNC_LOG).number == 69
 
 
-def merge_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compaction, "MANY_FILES", 4)
-
-
-def test_compaction_merges_and_changes_no_row(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    merge_all(monkeypatch)
+def test_compaction_merges_and_changes_no_row(site: Site) -> None:
     made = small_archive(site.store)
     grow(made, 5)
     project_each(site, made)
     before = site.rows()
     for opened in site.projector().tables.values():
-        done = compact(site.store, site.machine, opened)
+        done = compact(site.store, site.machine, opened, many=FEW)
         assert done.refused == 0
         assert len(opened.files()) < 4
-        assert compact(site.store, site.machine, opened).removed == 0
+        assert compact(site.store, site.machine, opened, many=FEW).removed == 0
     assert str(site.rows()) == str(before)
     assert site.check().differences == ()
     grow(made, 1)
@@ -241,8 +239,7 @@ def test_compaction_merges_and_changes_no_row(site: Site, monkeypatch: pytest.Mo
     assert site.check().differences == ()
 
 
-def test_two_compactions_at_once_and_an_append_between(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    merge_all(monkeypatch)
+def test_two_compactions_at_once_and_an_append_between(site: Site) -> None:
     made = LoggedArchive(site.store)
     grow(made, 6)
     project_each(site, made)
@@ -252,17 +249,16 @@ def test_two_compactions_at_once_and_an_append_between(site: Site, monkeypatch: 
     def others(request: Request) -> None:
         if request.verb == "create":
             project_all(site.projector())
-            assert compact(site.store, site.machine, open_table(site.location, CHECKPOINTS)).added == 1
+            assert compact(site.store, site.machine, open_table(site.location, CHECKPOINTS), many=FEW).added == 1
 
-    done = compact(HookedStore(site.store, before=others), site.machine, opened)
+    done = compact(HookedStore(site.store, before=others), site.machine, opened, many=FEW)
     assert (done.added, done.refused) == (0, 1)
     assert set(places(site).values()) == {1}
     assert len(places(site)) == 16
     assert site.check().differences == ()
 
 
-def test_an_append_passes_a_compaction(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    merge_all(monkeypatch)
+def test_an_append_passes_a_compaction(site: Site) -> None:
     made = LoggedArchive(site.store)
     grow(made, 6)
     project_each(site, made)
@@ -272,19 +268,20 @@ def test_an_append_passes_a_compaction(site: Site, monkeypatch: pytest.MonkeyPat
         if request.verb == "create":
             project_all(site.projector())
 
-    done = compact(HookedStore(site.store, after=append), site.machine, open_table(site.location, CHECKPOINTS))
+    done = compact(
+        HookedStore(site.store, after=append), site.machine, open_table(site.location, CHECKPOINTS), many=FEW
+    )
     assert (done.added, done.refused) == (1, 0)
     assert site.check().differences == ()
 
 
-def test_a_compaction_landed_and_its_answer_was_lost(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    merge_all(monkeypatch)
+def test_a_compaction_landed_and_its_answer_was_lost(site: Site) -> None:
     made = LoggedArchive(site.store)
     grow(made, 6)
     project_each(site, made)
     with pytest.raises(UnavailableError):
-        compact(site.store, site.machine, LosingTable.of(site, "checkpoints"))
-    assert compact(site.store, site.machine, open_table(site.location, CHECKPOINTS)).removed == 0
+        compact(site.store, site.machine, LosingTable.of(site, "checkpoints"), many=FEW)
+    assert compact(site.store, site.machine, open_table(site.location, CHECKPOINTS), many=FEW).removed == 0
     assert site.check().differences == ()
 
 
@@ -342,13 +339,12 @@ def test_a_table_whose_log_can_not_be_read_is_made_anew(site: Site) -> None:
     assert str(site.rows()) == str(before)
 
 
-def test_vacuum_removes_what_no_table_names(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    merge_all(monkeypatch)
+def test_vacuum_removes_what_no_table_names(site: Site) -> None:
     made = LoggedArchive(site.store)
     grow(made, 5)
     project_each(site, made)
     opened = open_table(site.location, FILES)
-    compact(site.store, site.machine, opened)
+    compact(site.store, site.machine, opened, many=FEW)
     put(site.store, f"{layout.index_table('files')}month=2026-03/{'0' * 32}.parquet", b"of a commit that never came")
     assert vacuum(site.store, opened).files == 0
     assert vacuum(site.store, opened, timedelta(seconds=-60), dry_run=True).files == 6
@@ -401,13 +397,13 @@ def test_a_table_of_an_older_release_gets_its_columns(site: Site, monkeypatch: p
     assert site.check().differences == ()
 
 
-def test_months_are_parted(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_months_are_parted(site: Site) -> None:
     made = LoggedArchive(site.store, datetime(2026, 2, 28, 23, 59, 58, tzinfo=UTC))
     grow(made, 4)
     project_each(site, made)
     opened = open_table(site.location, CHECKPOINTS)
     assert {file.month for file in opened.files()} == {"2026-02", "2026-03"}
     # Both are long over by the store's clock.
-    assert compact(site.store, site.machine, opened).is_complete
+    assert compact(site.store, site.machine, opened, many=FEW).is_complete
     assert len(opened.files()) == 2
     assert site.check().differences == ()

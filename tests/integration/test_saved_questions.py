@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from datetime import datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,10 @@ from sqlglot import exp
 from sqlglot.optimizer.annotate_types import annotate_types
 from sqlglot.optimizer.qualify import qualify
 
+from ckpt_archive.archive import Archive
 from ckpt_archive.index import schema
+from ckpt_archive.index.query.asking import Question
+from ckpt_archive.index.query.engine import Engine
 from ckpt_archive.index.questions import SavedQuestion, saved_questions
 from ckpt_archive.testing.indexed.corners import CHILD, MIDNIGHT, RUN
 from ckpt_archive.testing.indexed.rows import TODAY, sha256
@@ -89,9 +92,12 @@ def _cases(rows: Mapping[str, list[Row]]) -> Cases:
     ]
     of_run = [{"run": name} for name in (RUN, CHILD, restarted[0]["run"], run_names[0], "vision-wide", "none")]
     pairs = [
-        (checkpoints[number], other)
-        for number, other in ((0, checkpoints[1]), (0, restarted[0]), (5, checkpoints[9]), (7, checkpoints[-1]))
-    ] + [(corner[1], corner[2])]
+        (checkpoints[0], checkpoints[1]),
+        (checkpoints[0], restarted[0]),
+        (checkpoints[5], checkpoints[9]),
+        (checkpoints[7], checkpoints[-1]),
+        (corner[2], corner[3]),
+    ]
     projects = [{"project": name} for name in ("speech", "vision", "no such project")]
     recent = [{"since": "today-45"}, {"since": f"{MIDNIGHT:%Y-%m-%d}"}]
     held = next(row for row in told if row["kind"] == "held" and row["step"])
@@ -129,6 +135,7 @@ def _cases(rows: Mapping[str, list[Row]]) -> Cases:
         ],
         "unsigned": [
             {},
+            *recent,
             {"since": "2025-01-01", "class": "milestone"},
             *(case | {"since": "2025-01-01"} for case in of_run),
         ],
@@ -163,12 +170,12 @@ def _cases(rows: Mapping[str, list[Row]]) -> Cases:
     return everything | {name: [{}] for name in ANSWERS if name not in everything}
 
 
-def _typed(question: SavedQuestion, given: Mapping[str, str]) -> dict[str, Any]:
+def _typed(question: SavedQuestion, given: Mapping[str, str], today: date = DAY) -> dict[str, Any]:
     convert: Mapping[str, Callable[[str], Any]] = {
         "text": str,
         "integer": int,
         "number": float,
-        "date": lambda text: day(text, DAY),
+        "date": lambda text: day(text, today),
     }
     typed: dict[str, Any] = {}
     for parameter in question.parameters:
@@ -210,6 +217,34 @@ def test_two_engines_answer_as_the_second_opinion_does(
             assert _plain([tuple(row.values()) for row in fusion.sql(sql).to_pylist()]) == _close(expected), given
         answered += len(expected)
     assert answered, "none of the cases has an answer, so nothing was shown"
+
+
+@pytest.fixture(scope="module")
+def engine(rows: Mapping[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Engine:
+    """What `ckpt-archive query` asks, over an archive that has these tables."""
+    archive = tmp_path_factory.mktemp("archive")
+    write_delta(arrow_tables(rows), archive / "index")
+    return Archive.create(f"file://{archive}").engine()
+
+
+@pytest.mark.parametrize("rows", [1], indirect=True, ids=["seed-1"])
+@pytest.mark.parametrize("as_of", [None, datetime(2026, 2, 12, 23, 59, 59, tzinfo=UTC)], ids=["now", "as-of"])
+@pytest.mark.parametrize("name", sorted(QUESTIONS))
+def test_query_answers_them_as_of_any_day(
+    name: str, as_of: datetime | None, rows: Mapping[str, Any], engine: Engine
+) -> None:
+    """As of a day: as if nothing that the archive came to know later stood in the tables, and that day were today."""
+    question = QUESTIONS[name]
+    today = DAY if as_of is None else as_of.date()
+    known = rows if as_of is None else {table: _until(rows[table], table, as_of) for table in rows}
+    for given in _cases(rows)[name][:2]:
+        expected = ANSWERS[name](Asked(known, _typed(question, given, today)))
+        answer = engine.answer(Question(question.bound(given, today), as_of))
+        assert _plain(list(answer.rows)) == _close(expected), given
+
+
+def _until(rows: list[Row], table: str, moment: datetime) -> list[Row]:
+    return [row for row in rows if row[schema.TABLES[table].known_at] <= moment]
 
 
 @pytest.mark.parametrize("name", sorted(QUESTIONS))

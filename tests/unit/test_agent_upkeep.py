@@ -1,5 +1,6 @@
 """The agent maintains the archives of a small site: seldom, briefly, and never in the way of an upload."""
 
+import itertools
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -71,7 +72,7 @@ def test_each_archive_at_most_once_in_five_minutes(clock: ManualClock, asked: As
     for url in ("file:///a", "file:///b"):
         times = [time for time, of, _ in asked.calls if of == url]
         assert 11 <= len(times) <= 12
-        assert min(after - before for before, after in zip(times, times[1:], strict=False)) >= INTERVAL_SECONDS
+        assert min(after - before for before, after in itertools.pairwise(times)) >= INTERVAL_SECONDS
     assert {seconds for _, _, seconds in asked.calls} == {BUDGET_SECONDS}
 
 

@@ -15,8 +15,13 @@ import duckdb
 import pytest
 
 from ckpt_archive import Archive
-from ckpt_archive.cli import main, percent
+from ckpt_archive.cli import cmd_query, main, percent
+from ckpt_archive.cli.verb import Frame
 from ckpt_archive.compose import store_at, system_machine
+from ckpt_archive.errors import UnavailableError
+from ckpt_archive.index.query.asking import Question
+from ckpt_archive.index.query.engine import Engine, T, Watch
+from ckpt_archive.index.query.result import Result
 from ckpt_archive.index.schema import CHECKPOINTS, RUNS, VERSION
 from ckpt_archive.testing.delta import HandWritten, checkpoint_rows
 
@@ -106,6 +111,21 @@ def test_csv(query: Query) -> None:
     assert query("SELECT step FROM checkpoints WHERE false", "--csv")[1:] == ("step\n", "")
     assert query("SELECT 1 AS a", "--csv", "--limit", "1")[1:] == ("a\n1\n", "")
     assert query("SELECT 1 AS a", "--csv", "--limit", "0")[1:] == ("a\n", "The first 0 rows of more: see --limit.\n")
+
+
+def test_lines_that_were_printed_are_not_printed_again(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Files of the index were removed in the middle, and the engine begins once more."""
+
+    class Twice(Engine):
+        def ask(self, question: Question, take: Callable[[Result], T], watch: Watch | None = None) -> T:
+            super().ask(question, take, watch)
+            return super().ask(question, take, watch)
+
+    machine = system_machine()
+    engine = Twice(store_at(url, machine), machine.executor)
+    with pytest.raises(UnavailableError, match="removed"):
+        cmd_query._print_csv(Frame(), engine, Question("SELECT 1 AS a"), None)
+    assert capsys.readouterr().out == "a\n1\n"
 
 
 def test_parquet(query: Query, tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ class FlippingStore(HookedStore):
         super().__init__(inner)
         self._left = bodies
 
-    def fetch(self, key: str, *, offset: int, length: int, etag: str, sink: Sink) -> None:
+    def fetch(self, key: str, *, offset: int, length: int, etag: str | None, sink: Sink) -> None:
         def flipped(chunk: memoryview) -> None:
             sink(memoryview(bytes([chunk[0] ^ 1]) + bytes(chunk[1:])))
 

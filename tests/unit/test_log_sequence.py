@@ -112,7 +112,7 @@ def test_few_are_read_ahead_of_whoever_takes_them() -> None:
     store.reset()
     batches = read_batches(store, INLINE, ARCHIVE_ID, 1, 1_000)
     next(batches)
-    assert store.requests["read"] <= 32
+    assert store.requests["read"] <= 16
 
 
 def test_a_damaged_batch_is_named() -> None:

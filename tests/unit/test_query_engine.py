@@ -138,6 +138,15 @@ def test_as_of_reads_no_later_month() -> None:
     assert counting.requests["fetch"] == 1
 
 
+def test_statistics_that_say_nothing() -> None:
+    store = MemoryStore()
+    table = HandWritten(store, RUNS)
+    add = table.put(run_rows(("a", 1, day(1)), ("b", 1, day(3))))
+    add["add"]["stats"] = '{"minValues":{"recorded_at":"long ago"},"maxValues":{"recorded_at":7}}'
+    table.commit(add, {"txn": {"appId": "ckpt-archive", "version": 1}})
+    assert rows(store, "SELECT run FROM runs", day(2)) == [("a",)]
+
+
 def test_the_filters_are_left_out_where_they_say_nothing() -> None:
     store = MemoryStore()
     HandWritten(store, CHECKPOINTS).append(checkpoint_rows(1000), 1)
@@ -357,6 +366,13 @@ def test_an_answer_of_which_only_the_beginning_is_wanted(store: Store) -> None:
     for _ in range(10):
         answer = asked.answer(Question("SELECT * FROM checkpoints"), 3)
         assert (len(answer.rows), answer.has_more) == (3, True)
+
+
+def test_what_can_not_be_meant() -> None:
+    with pytest.raises(InvalidInputError, match="no zone"):
+        rows(MemoryStore(), "SELECT 1", datetime(2026, 1, 1))  # noqa: DTZ001
+    with pytest.raises(InvalidInputError, match="can not be taken"):
+        engine(MemoryStore()).answer(Question("SELECT 1"), -1)
 
 
 def test_as_of_of_a_table_without_a_clock() -> None:

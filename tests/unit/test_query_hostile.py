@@ -145,6 +145,8 @@ HOSTILE = [
     "SELECT * FROM test_all_types()",
     "SELECT " + "(" * 5000 + "1" + ")" * 5000,
     "SELECT 1" + " " * (1 << 20),
+    "SELECT 1\0; COPY (SELECT 1) TO '{out}'",
+    "SELECT '\udcff'",
 ]
 
 

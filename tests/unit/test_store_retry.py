@@ -88,7 +88,7 @@ class WeatheredStore(MemoryStore):
         super().complete_upload(key, upload_id, parts)
         self._afterwards()
 
-    def fetch(self, key: str, *, offset: int, length: int, etag: str, sink: Sink) -> None:
+    def fetch(self, key: str, *, offset: int, length: int, etag: str | None, sink: Sink) -> None:
         self._weather()
         self.fetches.append((offset, length))
         if not self.cut_after_bytes:

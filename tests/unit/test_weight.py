@@ -104,3 +104,14 @@ def test_the_core_is_small() -> None:
     assert not {"numpy", "pyarrow", "torch", "duckdb", "scikit-learn"} & sizes.keys()
     total = sum(sizes.values())
     assert total <= LIMIT_BYTES, sizes
+
+
+@pytest.mark.parametrize("words", ["-h", "index -h", "index sync -h", "index check -h", "index ddl -h", "maintain -h"])
+def test_help_loads_nothing_that_is_heavy(words: str) -> None:
+    script = f"""
+import contextlib, io
+from ckpt_archive.cli.main import run
+with contextlib.redirect_stdout(io.StringIO()):
+    assert run({words.split()!r}) == 0
+"""
+    assert not loaded_by(script).intersection(("boto3", "botocore", "pyarrow", "deltalake", "duckdb", "rich"))

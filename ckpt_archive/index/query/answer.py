@@ -1,5 +1,6 @@
 """Values of an answer as they are shown and written. Values only."""
 
+import json
 import math
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -92,10 +93,8 @@ def shown(value: Any) -> str:
             return "true" if value else "false"
         case float():
             return f"{value:.6g}"
-        case dict() | list() | tuple():
-            return str(json_value(value))
         case timedelta():
             return str(value)
         case _:
             found = json_value(value)
-            return found if isinstance(found, str) else str(found)
+            return found if isinstance(found, str) else json.dumps(found, ensure_ascii=False, separators=(",", ":"))

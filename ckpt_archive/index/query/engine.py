@@ -64,6 +64,8 @@ class Engine:
 
     def answer(self, question: Question, limit: int | None = None, watch: Watch | None = None) -> Answer:
         """The answer in memory: its first rows, or all of them. Raises as `ask`."""
+        if limit is not None and limit < 0:
+            raise InvalidInputError(f"{limit} rows can not be taken", hint="Use None for all of them.")
 
         def take(result: Result) -> Answer:
             rows, has_more = result.rows(limit)
@@ -86,6 +88,8 @@ class Engine:
             IntegrityError: If the index is damaged.
             UnavailableError: If the store does not answer.
         """
+        if question.as_of is not None and question.as_of.tzinfo is None:
+            raise InvalidInputError(f"the time {question.as_of} has no zone", hint="Give it one, such as UTC.")
         try:
             return self._answered(question, take, watch)
         except failures.VanishedError:

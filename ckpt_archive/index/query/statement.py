@@ -70,6 +70,8 @@ def understand(connection: "duckdb.DuckDBPyConnection", text: str) -> Statement:
     """
     if len(text) > MOST_CHARACTERS:
         raise _refused(f"it has more than {MOST_CHARACTERS} characters")
+    if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
+        raise _refused("it is no text: it holds NUL, or bytes that are not UTF-8")
     explain = _EXPLAIN.match(text)
     sql = text[explain.end() :] if explain else text
     found = connection.extract_statements(sql)

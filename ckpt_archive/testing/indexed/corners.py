@@ -24,7 +24,7 @@ def add_corners(rows: Rows) -> None:
 
 
 def _launches(rows: Rows) -> None:
-    """Attempts 1 and 2 each go back to an earlier step; the child leaves attempt 2."""
+    """Attempts 1 and 2 each go back to an earlier step; somebody leaves each of the three."""
     for run, attempt, resume in (
         (RUN, 0, None),
         (RUN, 1, (RUN, 0, 300)),
@@ -58,17 +58,18 @@ def _launches(rows: Rows) -> None:
     rows.add(
         "runs", run=CHILD, recorded_at=MIDNIGHT - timedelta(days=1), labels="{}", owner="", purpose="p", risk_class=None
     )
-    rows.add(
-        "lineage",
-        child=f"line:{CHILD}/0",
-        parent=f"line:{RUN}/0",
-        relation="fork",
-        parent_run=RUN,
-        parent_attempt=2,
-        parent_step=600,
-        recorded_at=MIDNIGHT - timedelta(days=1),
-        details="{}",
-    )
+    for child, left_attempt, left_step in ((CHILD, 2, 600), ("corner-sibling", 0, 500), ("corner-cousin", 1, 600)):
+        rows.add(
+            "lineage",
+            child=f"line:{child}/0",
+            parent=f"line:{RUN}/0",
+            relation="fork",
+            parent_run=RUN,
+            parent_attempt=left_attempt,
+            parent_step=left_step,
+            recorded_at=MIDNIGHT - timedelta(days=1),
+            details="{}",
+        )
 
 
 def _checkpoints(rows: Rows, template: Row) -> list[Row]:
@@ -164,7 +165,7 @@ def _ends(rows: Rows, places: list[Row]) -> None:
         _told(rows, ("thaw-requested", "thawed")[number], places[0], at, 1 + number)
         _told(rows, ("thaw-requested", "thawed")[number], places[1], at, 2 - number)
         _told(rows, "classed", places[5], at, 1 + number, outcome=f"class-{number}")
-        _told(rows, "classed", places[6], at + timedelta(hours=number), outcome=f"class-{number}")
+        _told(rows, "classed", places[6], at + timedelta(hours=number), outcome=f"class-{1 - number}")
     _told(rows, "held", places[0], at + timedelta(hours=1), subject="tie-also")
     # Of the same run, dropped and wanted again, and given another class besides.
     _told(rows, "dropped", places[7], at, until_at=soon)
@@ -192,8 +193,7 @@ def _uses(rows: Rows, places: list[Row]) -> None:
     for number, place in enumerate(places[:2]):
         _told(rows, "deployed", place, at, 1 + number, subject="replaced within a second")
         _told(rows, "deployed", place, at + timedelta(days=number), subject="replaced", outcome="production")
-    twice = [place for place in places[:3] for _ in (0, 1)]
-    for place in twice[::2]:
+    for place in places[:3]:
         # One event that puts several checkpoints into one system.
         row = {name: place[name] for name in ("run", "attempt", "step")}
         shared: Row = {"event_id": sha256("ensemble")[:32], "kind": "deployed", "recorded_at": at, "happened_at": at}
@@ -241,4 +241,5 @@ def _keys(rows: Rows, places: list[Row]) -> None:
             ("never published", MIDNIGHT),
         )
     ):
-        _told(rows, "signed", places[number], at, subject=sha256(name), digest=places[number]["manifest_sha256"])
+        place = places[number + 4]
+        _told(rows, "signed", place, at, subject=sha256(name), digest=place["manifest_sha256"])

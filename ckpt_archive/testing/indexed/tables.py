@@ -12,17 +12,10 @@ from deltalake import CommitProperties, DeltaTable, Transaction
 from deltalake.transaction import AddAction, RemoveAction
 
 from ckpt_archive.index import schema
+from ckpt_archive.index.arrow import table_schema
 from ckpt_archive.testing.indexed.happenings import happen
 from ckpt_archive.testing.indexed.rows import Row, Rows
 from ckpt_archive.testing.indexed.runs import Trainer
-
-ARROW: Mapping[schema.Type, pa.DataType] = {
-    schema.Type.TEXT: pa.string(),
-    schema.Type.INTEGER: pa.int64(),
-    schema.Type.NUMBER: pa.float64(),
-    schema.Type.BOOLEAN: pa.bool_(),
-    schema.Type.TIME: pa.timestamp("us", tz="UTC"),
-}
 
 
 def made_up(seed: int = 1, runs: int = 22) -> Mapping[str, list[Row]]:
@@ -38,14 +31,9 @@ def made_up(seed: int = 1, runs: int = 22) -> Mapping[str, list[Row]]:
     return rows.finish()
 
 
-def arrow_schema(table: schema.Table) -> pa.Schema:
-    """The columns of a table, `month` included."""
-    return pa.schema([pa.field(column.name, ARROW[column.type]) for column in table.columns])
-
-
 def arrow_tables(rows: Mapping[str, list[Row]]) -> Mapping[str, pa.Table]:
     """One pyarrow table for each table of the schema."""
-    return {name: pa.Table.from_pylist(rows[name], schema=arrow_schema(table)) for name, table in schema.TABLES.items()}
+    return {name: pa.Table.from_pylist(rows[name], schema=table_schema(table)) for name, table in schema.TABLES.items()}
 
 
 def write_delta(tables: Mapping[str, pa.Table], folder: Path, *, commits: int = 2) -> None:
@@ -62,7 +50,7 @@ def write_delta(tables: Mapping[str, pa.Table], folder: Path, *, commits: int = 
         partition_by = [schema.MONTH] if declared.monthly else []
         handle = DeltaTable.create(
             str(folder / name),
-            arrow_schema(declared),
+            table_schema(declared),
             partition_by=partition_by,
             configuration={schema.VERSION_KEY: str(schema.VERSION)},
             raise_if_key_not_exists=False,
@@ -75,7 +63,7 @@ def write_delta(tables: Mapping[str, pa.Table], folder: Path, *, commits: int = 
             handle.create_write_transaction(
                 _files(part, declared, folder / name, commit),
                 "append",
-                arrow_schema(declared),
+                table_schema(declared),
                 partition_by or None,
                 commit_properties=CommitProperties(app_transactions=[Transaction(schema.APP, upto)]),
             )

@@ -4,13 +4,11 @@ import gc
 import shutil
 import sys
 import tempfile
-from dataclasses import asdict
 from pathlib import Path
 
 import boto3
 import click
 
-from ckpt_archive import strictjson
 from ckpt_archive.clock import SystemClock
 from ckpt_archive.devserver import DevServer
 from ckpt_archive.testing.sync_race.race import Race
@@ -49,7 +47,7 @@ def main(
             server.kill()
     click.echo(figures.text())
     if report is not None:
-        report.write_bytes(strictjson.encode(asdict(figures)))
+        report.write_bytes(figures.encode())
     if figures.wrong:
         click.echo(f"what is left of it: {root}")
         sys.exit(1)

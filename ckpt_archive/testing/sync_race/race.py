@@ -6,13 +6,13 @@ import random
 import signal
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-from ckpt_archive import compose
+from ckpt_archive import compose, strictjson
 from ckpt_archive.archive import Archive
 from ckpt_archive.clock import Clock
 from ckpt_archive.commit import layout
@@ -55,6 +55,12 @@ class Figures:
     entries: int = 0
     rows: int = 0
     wrong: list[str] = field(default_factory=list)
+
+    def encode(self) -> bytes:
+        """As JSON."""
+        # `asdict` would take a counter of texts for something else.
+        plain = asdict(replace(self, kills=Counter(), did=Counter()))
+        return strictjson.encode({**plain, "kills": dict(self.kills), "did": dict(self.did)})
 
     def text(self) -> str:
         """For people."""

@@ -13,8 +13,7 @@ from ckpt_archive import compose
 from ckpt_archive.archive import Archive
 from ckpt_archive.clock import SystemClock
 from ckpt_archive.errors import CkptArchiveError, NotFoundError, UnavailableError
-from ckpt_archive.index import tables
-from ckpt_archive.index.compaction import compact
+from ckpt_archive.index import compaction, tables
 from ckpt_archive.index.query import engine  # noqa: F401  (loaded once, before the processes are forked)
 from ckpt_archive.index.vacuum import vacuum
 from ckpt_archive.maintain.report import MaintainReport
@@ -85,13 +84,14 @@ def maintain(url: str, seed: int) -> NoReturn:
 
 
 def compact_all(url: str, seed: int) -> NoReturn:
-    """Join small files, as soon as there are a few."""
+    """Join small files, as soon as there are a few, into several at once."""
     _count_refusals()
+    compaction.LARGE_BYTES = 20_000
     machine = compose.system_machine()
 
     def once(archive: Archive) -> None:
         for opened in _tables(archive):
-            done = compact(archive.connection.store, machine, opened, many=4)
+            done = compaction.compact(archive.connection.store, machine, opened, many=4)
             if done.added:
                 tell("compacted", removed=done.removed, added=done.added)
 
