@@ -98,11 +98,11 @@ def drop_cache(folder: str) -> None:
             os.close(file)
 
 
-def one(folder: str, sql: str) -> Row:
+def one(folder: str, sql: str, warm: int) -> Row:
     """What a new process measures."""
     asked = engine(folder_store(folder))
     seconds, processor, count, read = [], [], 0, 0
-    for number in range(WARM + 1):
+    for number in range(warm + 1):
         began, spent = CLOCK.monotonic(), processor_seconds()
         count = len(ask(asked, sql))
         seconds.append(CLOCK.monotonic() - began)
@@ -133,9 +133,9 @@ def disk_bytes() -> int:
     return int(lines["read_bytes"])
 
 
-def in_new_process(folder: str, sql: str) -> Row:
+def in_new_process(folder: str, sql: str, warm: int) -> Row:
     drop_cache(folder)
-    command = [sys.executable, __file__, folder, "--one"]
+    command = [sys.executable, __file__, folder, "--one", "--warm", str(warm)]
     done = subprocess.run(command, input=sql, capture_output=True, text=True, check=False)
     if done.returncode:
         return {"error": done.stderr.strip().splitlines()[-1][:300]}
@@ -154,7 +154,7 @@ def summary(name: str, found: list[Row]) -> Row:
     return {
         "name": name,
         **spread,
-        "processor": round(statistics.median(one["processor"] for one in found), 3),
+        "processor": round(min(one["processor"] for one in found), 3),
         "rows": found[0]["rows"],
         "read_mb": found[0]["read_mb"],
         "peak_mb": max(one["peak_mb"] for one in found),
@@ -183,6 +183,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", help="the archive")
     parser.add_argument("--rounds", type=int, default=3, help="new processes per question, interleaved (default 3)")
+    parser.add_argument("--warm", type=int, default=WARM, help="how often each process asks again (default 5)")
     parser.add_argument("--only", nargs="*", help="names of questions, or beginnings of them")
     parser.add_argument("--questions", help="a folder of .sql files instead of the product's")
     parser.add_argument("--json", help="write results to this file")
@@ -190,7 +191,7 @@ def main() -> None:
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.one:
-        print(json.dumps(one(chosen.folder, sys.stdin.read())))
+        print(json.dumps(one(chosen.folder, sys.stdin.read(), chosen.warm)))
         return
     values = choose(engine(folder_store(chosen.folder)))
     print(json.dumps(values))
@@ -203,12 +204,12 @@ def main() -> None:
     found: dict[str, list[Row]] = {name: [] for name in questions}
     for number in range(chosen.rounds):
         for name, sql in questions.items():
-            found[name].append(in_new_process(chosen.folder, sql))
+            found[name].append(in_new_process(chosen.folder, sql, chosen.warm))
             print(number + 1, name, json.dumps(found[name][-1]), flush=True)
     results = [summary(name, measured) for name, measured in found.items()]
     print(table(results))
     if chosen.json:
-        told = {"folder": os.path.basename(chosen.folder.rstrip("/")), "values": values, "results": results}
+        told = {"folder": Path(chosen.folder).name, "load": os.getloadavg(), "values": values, "results": results}
         Path(chosen.json).write_text(json.dumps(told, indent=1))
     if chosen.markdown:
         Path(chosen.markdown).write_text(table(results))

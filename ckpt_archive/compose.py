@@ -187,9 +187,10 @@ def sync_once(
     *,
     budget_seconds: float = math.inf,
     should_stop: Callable[[], bool] = lambda: False,
+    progress: Progress | None = None,
 ) -> MaintainReport:
     """Bring what is new into the log, and into the index with what is installed here."""
-    return sync(machine, connection, budget_seconds=budget_seconds, index=index_work(), should_stop=should_stop)
+    return sync(machine, connection, budget_seconds=budget_seconds, index=index_work(progress), should_stop=should_stop)
 
 
 def location_of(connection: Connection) -> Location:

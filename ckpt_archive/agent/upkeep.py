@@ -64,14 +64,17 @@ class Upkeep:
     def _do(self, url: str, seconds: float, should_stop: Callable[[], bool]) -> None:
         # What is committed meanwhile is news again.
         self._news.discard(url)
+        problem = ""
         try:
-            errors = list(self._maintain(url, seconds, should_stop))
+            problem = "; ".join(error.message for error in self._maintain(url, seconds, should_stop))
         except CkptArchiveError as error:
-            errors = [error]
-        if errors:
+            problem = error.message
+        except Exception as error:  # noqa: BLE001 (log and index are derived: a fault there must not stop an upload)
+            problem = f"{type(error).__name__}: {error}"
+        if problem:
             self._news.add(url)
         self._due_at[url] = self._clock.monotonic() + INTERVAL_SECONDS
-        self._say(url, "; ".join(error.message for error in errors))
+        self._say(url, problem)
 
     def _say(self, url: str, text: str) -> None:
         if text and text != self._said.get(url):

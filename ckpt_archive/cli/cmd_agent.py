@@ -11,6 +11,7 @@ from ckpt_archive.agent.node import Archived, Pass
 from ckpt_archive.agent.settings import AgentSettings
 from ckpt_archive.cli.parameters import (
     bandwidth_option,
+    maintain_option,
     network_staging_option,
     part_size_option,
     staging_folder,
@@ -27,13 +28,7 @@ from ckpt_archive.cli.waiting import Stop
 @click.option(
     "--until-idle", is_flag=True, help="End when nothing is left to archive and nothing trains here any more."
 )
-@click.option(
-    "--maintain",
-    type=click.Choice(["auto", "external"]),
-    default="auto",
-    show_default=True,
-    help="Who brings what is archived into the log and the index: this agent beside its work, or something else.",
-)
+@maintain_option
 @bandwidth_option
 @part_size_option
 @network_staging_option

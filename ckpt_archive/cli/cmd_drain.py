@@ -1,5 +1,7 @@
 """`ckpt-archive drain`."""
 
+from typing import Literal
+
 import click
 
 from ckpt_archive import compose
@@ -11,6 +13,7 @@ from ckpt_archive.cli.exits import CAPACITY
 from ckpt_archive.cli.parameters import (
     bandwidth_option,
     duration,
+    maintain_option,
     network_staging_option,
     part_size_option,
     staging_folder,
@@ -38,6 +41,7 @@ _COLUMNS = (
     metavar="TIME",
     help="How long to wait: 90s, 25m, 1.5h.",
 )
+@maintain_option
 @bandwidth_option
 @part_size_option
 @network_staging_option
@@ -46,6 +50,7 @@ def command(
     /,
     staging: str | None,
     timeout: float,
+    maintain: Literal["auto", "external"],
     bandwidth: int | None,
     part_size: int | None,
     network_staging: bool,
@@ -56,7 +61,7 @@ def command(
     when the time is over.
     """
     # It has nothing else to do, so what failed is tried again soon.
-    settings = AgentSettings(transfer=transfer_settings(bandwidth, part_size), recheck_seconds=5.0)
+    settings = AgentSettings(transfer=transfer_settings(bandwidth, part_size), recheck_seconds=5.0, maintain=maintain)
 
     def on_pass(done: Pass) -> None:
         for item in done.archived:

@@ -24,8 +24,12 @@ def command(frame: Frame, /, budget: float | None) -> int:
     """
     connection = Archive.open(frame.archive_url).connection
     machine = compose.system_machine()
-    with Stop() as stop:
+    with Stop() as stop, frame.screen.progress("batches") as progress:
         report = compose.sync_once(
-            machine, connection, budget_seconds=math.inf if budget is None else budget, should_stop=stop
+            machine,
+            connection,
+            budget_seconds=math.inf if budget is None else budget,
+            should_stop=stop,
+            progress=progress,
         )
     return show_steps(frame.screen, report)

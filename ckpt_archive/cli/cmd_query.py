@@ -12,7 +12,7 @@ import click
 
 from ckpt_archive.archive import Archive
 from ckpt_archive.cli import percent, printable
-from ckpt_archive.cli.columns import Column, text_column
+from ckpt_archive.cli.columns import Column, spare, text_column
 from ckpt_archive.cli.parameters import byte_count, named_text
 from ckpt_archive.cli.verb import Frame, verb
 from ckpt_archive.clock import SystemClock
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ckpt_archive.index.query.result import Result
 
 TERMINAL_ROWS = 1000
-_QUESTIONS = (text_column("name"), text_column("title"), text_column("for"), text_column("parameters"))
+_QUESTIONS = (text_column("name"), text_column("title"), spare(text_column("for")), text_column("parameters"))
 _MOST_SQL_BYTES = 1 << 20
 
 

@@ -80,6 +80,13 @@ part_size_option = click.option(
 network_staging_option = click.option(
     "--network-staging", is_flag=True, help="Allow a staging folder on a network file system, where locks may not lock."
 )
+maintain_option = click.option(
+    "--maintain",
+    type=click.Choice(["auto", "external"]),
+    default="auto",
+    show_default=True,
+    help="Who brings what is archived into the log and the index: this command beside its work, or something else.",
+)
 staging_option = click.option(
     "--staging", metavar="DIR", help=f"The staging folder of this node; else {settings.STAGING}."
 )

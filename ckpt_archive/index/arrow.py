@@ -165,12 +165,16 @@ class Columns:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def add(self, **values: Any) -> None:
-        """A row; a column that is not named is NULL."""
+    def row(self, **values: Any) -> list[Any]:
+        """A row by the names of its columns; one that is not named is NULL."""
         row: list[Any] = [None] * len(self._place)
         for name, value in values.items():
             row[self._place[name]] = value
-        self._rows.append(row)
+        return row
+
+    def add(self, **values: Any) -> None:
+        """A row by the names of its columns."""
+        self._rows.append(self.row(**values))
 
     def add_row(self, row: Sequence[Any]) -> None:
         """A row, in the order of the columns."""

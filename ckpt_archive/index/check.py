@@ -5,23 +5,22 @@ tables have of these batches. First by digests of groups, so that memory does no
 where a group differs, row by row.
 """
 
-import random
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from heapq import nsmallest
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from ckpt_archive.commit import layout
-from ckpt_archive.index import arrow
+from ckpt_archive.digest import sha256_hex
+from ckpt_archive.index.comparing import Comparing, Difference, Digests, Gathered, Group, differences
 from ckpt_archive.index.fetching import Fetcher
 from ckpt_archive.index.loading import load_state
 from ckpt_archive.index.projection import Projection, Reading, batches
 from ckpt_archive.index.reading import read_file
-from ckpt_archive.index.schema import CHECKPOINTS, LOG_SEQ, TABLES, Table
+from ckpt_archive.index.schema import CHECKPOINTS, LOG_SEQ, TABLES
 from ckpt_archive.index.state import State
 from ckpt_archive.index.tables import OpenTable
 from ckpt_archive.log.digests import DigestSet
@@ -38,46 +37,9 @@ SAMPLE_BATCHES = 16
 
 # Whose rows are looked at one by one; of the others is told how many rows they have.
 _BATCHES_NAMED = 8
-_MASK = (1 << 64) - 1
 
 _ON_ITS_WAY = timedelta(hours=2)
 _UNLOGGED = "it is in the archive, and the log does not know of it: run `ckpt-archive index reconcile`"
-
-# What makes a row the one that another should be equal to.
-_IDENTITY: Mapping[str, tuple[str, ...]] = {
-    "checkpoints": ("run", "attempt", "step"),
-    "files": ("run", "attempt", "step", "rank", "path"),
-    "metrics": ("run", "attempt", "step", "name"),
-    "runs": ("run",),
-    "launches": ("run", "attempt"),
-    "run_sources": ("run", "attempt", "uri", "version", "digest", "declared_by"),
-    "lineage": ("child", "parent", "relation"),
-    "lineage_closure": ("descendant", "ancestor", "depth"),
-    "tensor_layouts": ("layout_sha256", "name"),
-    "events": ("event_id", "kind", "run", "attempt", "step"),
-    "signers": ("key_id", "state"),
-    "sync_log": (LOG_SEQ,),
-}
-
-Group = tuple[str, int]
-Row = tuple[Any, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """Something in which the index is not what it should be.
-
-    Attributes:
-        kind: `missing` in the index, `surplus` in it, `different`, `unlogged` or `behind`.
-        table: Which table.
-        key: Which row, for people.
-        what: What is wrong.
-    """
-
-    kind: str
-    table: str
-    key: str
-    what: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +111,8 @@ def _chosen(number: int, sample: int | None, seed: int) -> list[int]:
         return list(range(1, number + 1))
     if sample < 1:
         return []
-    others = random.Random(seed).sample(range(1, number), sample - 1)  # noqa: S311 (nothing secret)
+    # By digests, so that a seed means the same sample everywhere.
+    others = nsmallest(sample - 1, range(1, number), key=lambda batch: sha256_hex(f"{seed}/{batch}".encode()))
     return sorted([*others, number])
 
 
@@ -186,7 +149,7 @@ class _Checker:
 
     def compare(self, numbers: Sequence[int], *, has_all: bool) -> None:
         """Compare the rows of these batches; if these are all, nothing that the index says is believed."""
-        expected, actual = _Digests(), _Digests()
+        expected, actual = Digests(), Digests()
         self._replay(numbers, expected, has_all=has_all)
         self._read(numbers, actual)
         self.rows = expected.rows
@@ -216,14 +179,14 @@ class _Checker:
 
     def _name(self, numbers: Sequence[int], wrong: set[Group], *, has_all: bool) -> None:
         """Look again at what differs, row by row."""
-        expected, actual = _Gathered(wrong), _Gathered(wrong)
+        expected, actual = Gathered(wrong), Gathered(wrong)
         self._replay(range(1, numbers[-1] + 1) if has_all else numbers, expected, has_all=has_all)
         self._read(numbers, actual)
         for name, table in TABLES.items():
-            for difference in _differences(table, expected.rows[name], actual.rows[name]):
+            for difference in differences(table, expected.rows[name], actual.rows[name]):
                 self._found.add(difference)
 
-    def _replay(self, numbers: Sequence[int], sink: "_Comparing", *, has_all: bool) -> None:
+    def _replay(self, numbers: Sequence[int], sink: Comparing, *, has_all: bool) -> None:
         state = State()
         fetcher = Fetcher(self._store, self._machine.executor)
         projection = Projection(fetcher, sink, state, self._archive_id, Reading.STRICT)
@@ -240,139 +203,14 @@ class _Checker:
             if self._progress is not None:
                 self._progress(ProgressEvent(PHASE, done, len(numbers)))
 
-    def _read(self, numbers: Sequence[int], sink: "_Comparing") -> None:
+    def _read(self, numbers: Sequence[int], sink: Comparing) -> None:
         wanted = pa.array(sorted(numbers), pa.int64())
         for name, files in self._files.items():
             table = self._tables[name].table
             for file in files:
+                first, last = file.batches
+                if not any(first <= number <= last for number in numbers):
+                    continue
                 for batch in read_file(self._store, table, file):
                     rows = pa.Table.from_batches([batch])
                     sink.add_table(name, file.month, rows.filter(pc.is_in(rows.column(LOG_SEQ), wanted)))
-
-
-class _Comparing:
-    """Takes rows as a sink does, and gives them on as values that can be compared."""
-
-    def __init__(self) -> None:
-        self._loose = {name: arrow.Columns(table) for name, table in TABLES.items()}
-
-    def wants(self, name: str) -> bool:
-        """All of them."""
-        return name in TABLES
-
-    def add_row(self, name: str, month: str, row: Sequence[object]) -> None:
-        """See `Sink.add_row`."""
-        del month
-        self._loose[name].add_row(row)
-
-    def add(self, name: str, month: str, /, **values: object) -> None:
-        """See `Sink.add`."""
-        del month
-        self._loose[name].add(**values)
-
-    def add_table(self, name: str, month: str, rows: pa.Table) -> None:
-        """See `Sink.add_table`."""
-        del month
-        self.take(TABLES[name], rows)
-
-    def settle(self) -> None:
-        """What was added row by row is complete."""
-        for name, columns in self._loose.items():
-            if len(columns):
-                self.take(TABLES[name], columns.take())
-
-    def take(self, table: Table, rows: pa.Table) -> None:
-        """Rows of a table."""
-        raise NotImplementedError
-
-
-class _Digests(_Comparing):
-    """Of each group how many rows it has, and a sum of their digests: equal for equal rows in any order."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.groups: dict[Group, tuple[int, int]] = {}
-        self.rows = dict.fromkeys(TABLES, 0)
-
-    def take(self, table: Table, rows: pa.Table) -> None:
-        """Rows of a table."""
-        self.rows[table.name] += rows.num_rows
-        groups = self.groups
-        for group, row in _values(table, rows):
-            count, total = groups.get(group, (0, 0))
-            groups[group] = (count + 1, (total + hash(row)) & _MASK)
-
-
-class _Gathered(_Comparing):
-    """The rows of some groups."""
-
-    def __init__(self, groups: set[Group]) -> None:
-        super().__init__()
-        self._groups = groups
-        self.rows: dict[str, Counter[Row]] = {name: Counter() for name in TABLES}
-
-    def take(self, table: Table, rows: pa.Table) -> None:
-        """Rows of a table."""
-        found = self.rows[table.name]
-        for group, row in _values(table, rows):
-            if group in self._groups:
-                found[row] += 1
-
-
-def _values(table: Table, rows: pa.Table) -> Iterator[tuple[Group, Row]]:
-    """Each row with its group; times as integers and numbers as their bits, so that NaN equals itself."""
-    names = arrow.file_schema(table).names
-    columns = [_comparable(rows.column(name)).to_pylist() for name in names]
-    number, name = names.index(LOG_SEQ), table.name
-    for row in zip(*columns, strict=True):
-        yield (name, row[number]), row
-
-
-def _comparable(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    if pa.types.is_timestamp(column.type):
-        return column.cast(pa.int64())
-    if pa.types.is_floating(column.type):
-        return pa.chunked_array([chunk.view(pa.int64()) for chunk in column.chunks], pa.int64())
-    return column
-
-
-def _differences(table: Table, expected: Counter[Row], actual: Counter[Row]) -> Iterator[Difference]:
-    names = arrow.file_schema(table).names
-    identity = [names.index(name) for name in _IDENTITY[table.name]]
-
-    def key(row: Row) -> str:
-        return " ".join(str(row[index]) for index in identity if row[index] is not None)
-
-    missing = _by_key((expected - actual).elements(), key)
-    surplus = _by_key((actual - expected).elements(), key)
-    for name in sorted(missing.keys() | surplus.keys()):
-        wanted, there = missing.get(name, []), surplus.get(name, [])
-        for should, row in zip(wanted, there, strict=False):
-            said = "; ".join(
-                f"{column} is {_shown(is_now)} and should be {_shown(should_be)}"
-                for column, is_now, should_be in zip(names, row, should, strict=True)
-                if is_now != should_be
-            )
-            yield Difference("different", table.name, name, said)
-        for row in wanted[len(there) :]:
-            yield Difference(
-                "missing",
-                table.name,
-                name,
-                f"batch {row[names.index(LOG_SEQ)]} of the log tells of it, and the index does not",
-            )
-        for row in there[len(wanted) :]:
-            what = "is there once too often" if row in expected else "comes from no record of the log"
-            yield Difference("surplus", table.name, name, f"its row of batch {row[names.index(LOG_SEQ)]} {what}")
-
-
-def _by_key(rows: Iterable[Row], key: Any) -> dict[str, list[Row]]:
-    found: dict[str, list[Row]] = {}
-    for row in rows:
-        found.setdefault(key(row), []).append(row)
-    return {name: sorted(some, key=str) for name, some in found.items()}
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 100 else f"{text[:99]}…"

@@ -11,7 +11,7 @@ from ckpt_archive.index import limits
 from ckpt_archive.index.arrow import month_of
 from ckpt_archive.index.fetching import Fetcher, Problem
 from ckpt_archive.index.manifests import ReadManifest, ReadsManifests
-from ckpt_archive.index.receipts import Parsed, Source, Totals
+from ckpt_archive.index.parsed import Parsed, Source, Totals
 from ckpt_archive.index.rows import At, Rows
 from ckpt_archive.index.said import integer, number, text
 from ckpt_archive.index.schema import CHECKPOINTS, FILES, METRICS, TENSOR_LAYOUTS

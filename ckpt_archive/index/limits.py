@@ -7,6 +7,9 @@ from ckpt_archive.strictjson import Json, encode
 
 MAX_TEXT_CHARACTERS = 4_096
 MAX_JSON_BYTES = 64 << 10
+MAX_DETAILS_CHARACTERS = 256 << 10
+"""Of the details of an event in all its rows; larger ones stand in the first row alone."""
+
 MAX_METRICS = 10_000
 MAX_SOURCES = 10_000
 MAX_TENSORS = 100_000

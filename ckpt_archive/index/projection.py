@@ -18,6 +18,7 @@ from ckpt_archive.executor import Executor
 from ckpt_archive.index import limits
 from ckpt_archive.index.commits import Commits, place_of
 from ckpt_archive.index.fetching import Fetcher, Problem
+from ckpt_archive.index.happenings import Happenings
 from ckpt_archive.index.manifests import ManifestReader, StrictManifestReader
 from ckpt_archive.index.receipts import read_receipts, read_strictly
 from ckpt_archive.index.rows import At, Rows
@@ -85,6 +86,7 @@ class Projection:
         self._state = state
         self._archive_id = archive_id
         self._rows = Rows(sink, state)
+        self._happenings = Happenings(self._rows)
         readers = (
             (ManifestReader(), read_receipts) if reading is Reading.FAST else (StrictManifestReader(), read_strictly)
         )
@@ -134,13 +136,15 @@ class Projection:
             case "launch":
                 launch = self._ours(Launch.decode(data, entry.key), lambda launch: launch.archive_id, entry)
                 _require_key(layout.attempt_record(launch.run, launch.attempt), entry)
-                self._rows.launch(at, launch)
+                self._happenings.launch(at, launch)
             case "decision":
                 decision = self._ours(Decision.decode(data, entry.key), lambda decision: decision.archive_id, entry)
                 _require_key(layout.decision(decision.run, decision.attempt, decision.step), entry)
-                self._rows.decision(at, decision, entry.id)
+                self._happenings.decision(at, decision, entry.id)
             case "event":
-                self._rows.event(at, self._ours(read_event(data, entry.key), lambda event: event.archive_id, entry))
+                self._happenings.event(
+                    at, self._ours(read_event(data, entry.key), lambda event: event.archive_id, entry)
+                )
             case kind:
                 raise errors.InvalidInputError(f"{entry.key} is of the kind {kind}, which a newer release knows")
 

@@ -9,7 +9,7 @@
     SELECT … WHERE run = :run AND …
 
 An empty default is the empty text. Dates are days such as 2026-01-31, or count from today; they become texts, because not
-every engine takes a typed literal everywhere. Beside ``NAME.sql`` a ``NAME.athena.sql`` may stand, where the dialects differ.
+every engine takes a typed literal everywhere. Beside ``NAME.sql`` a ``NAME.athena.sql`` may stand, if dialects differ.
 """
 
 import math

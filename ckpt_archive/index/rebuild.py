@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ckpt_archive.commit import layout
-from ckpt_archive.errors import UnavailableError
+from ckpt_archive.errors import ConflictError, UnavailableError
 from ckpt_archive.index.fetching import Fetcher
 from ckpt_archive.index.projection import Projection, batches
 from ckpt_archive.index.schema import TABLES, Table
@@ -122,6 +122,22 @@ def _opened(store: Store, location: Location, table: Table) -> tuple[OpenTable, 
     return opened, False
 
 
+def _require_files(store: Store, table: Table, replay: _Replay) -> None:
+    """Check that all new files are still there: hours have passed, and somebody may have forced a vacuum.
+
+    Raises:
+        ConflictError: If not; the old index stands.
+    """
+    folder = layout.index_table(table.name)
+    there = {info.key for page in list_pages(store, folder) for info in page.objects}
+    missing = [file.path for file in replay.files[table.name] if folder + file.path not in there]
+    if missing:
+        raise ConflictError(
+            f"{len(missing)} new files of the index table {table.name} were removed before they were used: {missing[0]}",
+            hint="Vacuum with a margin longer than a rebuild takes, then rebuild again.",
+        )
+
+
 def _drop(store: Store, table: Table) -> None:
     """Remove the log of a table: without it there is none. Its files are left to `vacuum`."""
     for page in list_pages(store, layout.index_table(table.name) + LOG_FOLDER):
@@ -135,6 +151,7 @@ def _swap(store: Store, machine: Machine, opened: OpenTable, replay: _Replay) ->
         replay.go_on(opened.number)
         if not replay.number:
             return
+        _require_files(store, opened.table, replay)
         try:
             opened.replace(opened.files(), replay.files[opened.table.name], machine.clock.now(), number=replay.number)
         except RefusedError:

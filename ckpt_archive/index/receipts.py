@@ -4,23 +4,17 @@ A receipt whose SHA-256 is the one that its manifest names was checked by whoeve
 that these are records of ours and that no value is impossible. Whatever is odd is given to the strict decoder, one by one.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
+from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json as pj
 
-from ckpt_archive import errors
-from ckpt_archive.commit.receipt import Receipt
-from ckpt_archive.commit.receipts import decode_receipt, receipt_key
-from ckpt_archive.digest import sha256_hex
-from ckpt_archive.index import arrow, limits
-from ckpt_archive.index.manifests import has_checksum, is_number
+from ckpt_archive.index import arrow
+from ckpt_archive.index.manifests import has_checksum
+from ckpt_archive.index.parsed import Parsed, Source, Totals
 from ckpt_archive.index.schema import FILES
-from ckpt_archive.place import Place
-from ckpt_archive.strictjson import Json, encode
+from ckpt_archive.index.strict_receipts import read_one
 
 _FILE = pa.struct(
     [
@@ -70,61 +64,6 @@ _ODD_COMPONENT = r"(^|/)\.{0,2}(/|$)"
 _TENSORS = b'"tensors":'
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
-    """A receipt whose bytes are those that the manifest names.
-
-    Attributes:
-        place: Of the checkpoint.
-        rank: Which writer.
-        committed_at: When the manifest was created.
-        log_seq: Of the batch that told of it.
-        data: Its bytes.
-    """
-
-    place: Place
-    rank: int
-    committed_at: datetime
-    log_seq: int
-    data: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Totals:
-    """What a receipt says beside its files."""
-
-    objects: int
-    stored_bytes: int
-    save_seconds: float | None
-    upload_seconds: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """A table of tensors, and its digest."""
-
-    sha256: str
-    tensors: Sequence[Json]
-    committed_at: datetime
-
-
-@dataclass(slots=True)
-class Parsed:
-    """What many receipts say.
-
-    Attributes:
-        files: Rows by month, in the order of the receipts.
-        totals: Of each receipt; None for one that could not be read.
-        problems: Which receipts could not be read, by index, and why.
-        layouts: Tables of tensors that they have; repeated where files share one.
-    """
-
-    files: list[tuple[str, pa.Table]] = field(default_factory=list)
-    totals: list[Totals | None] = field(default_factory=list)
-    problems: list[tuple[int, str]] = field(default_factory=list)
-    layouts: list[Layout] = field(default_factory=list)
-
-
 def read_receipts(sources: Sequence[Source], archive_id: str) -> Parsed:
     """The rows of all files of these receipts."""
     parsed = Parsed(totals=[None] * len(sources))
@@ -141,7 +80,7 @@ def read_strictly(sources: Sequence[Source], archive_id: str) -> Parsed:
 def _parsed(sources: Sequence[Source], archive_id: str, parsed: Parsed, plain: Sequence[int], odd: set[int]) -> Parsed:
     tables = list(_fast(sources, plain, archive_id, parsed, odd))
     for index in sorted(odd):
-        tables += _strict(sources[index], index, archive_id, parsed)
+        tables += read_one(sources[index], index, archive_id, parsed)
     months = {arrow.month_of(source.committed_at) for source in sources}
     if len(months) == 1:
         parsed.files = [(month, table) for month in months for table in tables]
@@ -315,82 +254,3 @@ def _all(*masks: pa.Array) -> pa.Array:
 def _positions(mask: pa.Array) -> list[int]:
     positions: list[int] = pc.indices_nonzero(mask).to_pylist()
     return positions
-
-
-def _strict(source: Source, index: int, archive_id: str, parsed: Parsed) -> Iterable[pa.Table]:
-    """The rows of one receipt that has to be looked at closely."""
-    key = receipt_key(source.place, source.rank)
-    if len(source.data) > limits.MAX_STRICT_BYTES:
-        parsed.problems.append(
-            (index, f"{key} has {len(source.data)} bytes and is not spelled as ckpt-archive spells it")
-        )
-        return ()
-    try:
-        receipt = decode_receipt(source.data, source.place, source.rank)
-    except (errors.IntegrityError, errors.InvalidInputError) as error:
-        parsed.problems.append((index, error.message))
-        return ()
-    if receipt.archive_id != archive_id:
-        parsed.problems.append((index, f"{key} is of another archive, {limits.text(receipt.archive_id)}"))
-        return ()
-    timings = receipt.unknown.get("timings")
-    said = timings if isinstance(timings, dict) else {}
-    parsed.totals[index] = Totals(
-        len(receipt.share.objects),
-        sum(item.size_bytes for item in receipt.share.objects),
-        _seconds(said.get("save_seconds")),
-        _seconds(said.get("upload_seconds")),
-    )
-    return (_strict_rows(source, receipt, parsed),)
-
-
-def _strict_rows(source: Source, receipt: Receipt, parsed: Parsed) -> pa.Table:
-    gathered = arrow.Columns(FILES)
-    known: dict[str, str] = {}
-    for file in receipt.share.files:
-        item = None if file.object_index is None else receipt.share.objects[file.object_index]
-        gathered.add(
-            run=receipt.run,
-            attempt=receipt.attempt,
-            step=receipt.step,
-            rank=receipt.rank,
-            path=file.path,
-            size_bytes=file.size_bytes,
-            sha256=file.sha256,
-            object_sha256=None if item is None or item.sha256 == file.sha256 else item.sha256,
-            object_offset=file.offset or None,
-            tensor_layout_sha256=_layout(file.unknown.get("tensors"), source, parsed, known),
-            committed_at=source.committed_at,
-            log_seq=source.log_seq,
-        )
-    return gathered.take()
-
-
-def _layout(tensors: Json, source: Source, parsed: Parsed, known: dict[str, str]) -> str | None:
-    """The digest of a table of tensors; None where there is none, or none that can be shown."""
-    if not isinstance(tensors, list) or not tensors or len(tensors) > limits.MAX_TENSORS:
-        return None
-    if not all(_is_tensor(tensor) for tensor in tensors):
-        return None
-    sha256 = sha256_hex(encode(tensors)[:-1])
-    if sha256 not in known:
-        known[sha256] = sha256
-        parsed.layouts.append(Layout(sha256, tensors, source.committed_at))
-    return sha256
-
-
-def _is_tensor(tensor: Json) -> bool:
-    return (
-        isinstance(tensor, dict)
-        and isinstance(tensor.get("name"), str)
-        and isinstance(tensor.get("dtype"), str)
-        and isinstance(tensor.get("shape"), list)
-        and len(tensor["shape"]) <= 64
-        and all(is_number(size) for size in tensor["shape"])
-        and is_number(tensor.get("offset"))
-        and is_number(tensor.get("size"))
-    )
-
-
-def _seconds(value: Json) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None

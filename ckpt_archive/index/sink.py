@@ -21,6 +21,8 @@ FLUSH_BYTES = 24 << 20
 
 # Rows that are given one by one cost ten times what they cost in columns of their own.
 _LOOSE_ROWS = 4_096
+_LOOSE_BYTES = 4 << 20
+_LONG_TEXT = 256
 
 
 @dataclass(slots=True)
@@ -32,11 +34,20 @@ class _Part:
     loose: Columns
     gathered: list[pa.Table] = field(default_factory=list)
     bytes: int = 0
+    loose_bytes: int = 0
+
+    def add_row(self, row: Sequence[object]) -> int:
+        """A row; how many bytes are more in columns."""
+        self.loose.add_row(row)
+        # Texts are shared with what they were read from until they stand in columns.
+        self.loose_bytes += sum(len(value) for value in row if type(value) is str and len(value) > _LONG_TEXT)
+        return self.settle() if len(self.loose) >= _LOOSE_ROWS or self.loose_bytes > _LOOSE_BYTES else 0
 
     def settle(self) -> int:
         """Put the loose rows to the others; how many bytes that adds."""
         if not len(self.loose):
             return 0
+        self.loose_bytes = 0
         return self.add(self.loose.take())
 
     def add(self, rows: pa.Table) -> int:
@@ -104,15 +115,13 @@ class Sink:
     def add_row(self, name: str, month: str, row: Sequence[object]) -> None:
         """A row, in the order of the columns."""
         if name in self._names:
-            part = self._part(name, month)
-            part.loose.add_row(row)
-            if len(part.loose) >= _LOOSE_ROWS:
-                self._grown(part.settle())
+            self._grown(self._part(name, month).add_row(row))
 
     def add(self, name: str, month: str, /, **values: object) -> None:
         """A row by the names of its columns; one that is not named is NULL."""
         if name in self._names:
-            self._part(name, month).loose.add(**values)
+            part = self._part(name, month)
+            self._grown(part.add_row(part.loose.row(**values)))
 
     def add_table(self, name: str, month: str, rows: pa.Table) -> None:
         """Many rows."""

@@ -4,6 +4,7 @@ So it is the same whether it was carried on from batch to batch, read back from 
 made by two projectors, or by a rebuild years later, are equal.
 """
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -112,7 +113,7 @@ class State:
 
     number: int = 0
     runs: dict[str, int] = field(default_factory=dict)
-    sources: dict[str, int] = field(default_factory=dict)
+    sources: dict[bytes, int] = field(default_factory=dict)
     lines: dict[tuple[str, int], int] = field(default_factory=dict)
     closure: Closure = field(default_factory=Closure)
     layouts: DigestSet = field(default_factory=DigestSet)
@@ -122,6 +123,6 @@ class State:
         return self.lines.get((run, attempt), attempt)
 
 
-def source_key(run: str, attempt: int, said: Iterable[object]) -> str:
-    """What makes two mentions of a source the same."""
-    return encode([run, attempt, *said]).decode("utf-8", "surrogatepass")
+def source_key(run: str, attempt: int, said: Iterable[object]) -> bytes:
+    """What makes two mentions of a source the same: so many bits that two will not be taken for one."""
+    return hashlib.blake2b(encode([run, attempt, *said]), digest_size=16).digest()

@@ -6,10 +6,12 @@ whoever was overtaken is refused, whatever he does: no batch enters a table twic
 """
 
 import logging
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 import deltalake
 import pyarrow as pa
@@ -20,7 +22,7 @@ from deltalake.transaction import AddAction, CommitProperties, RemoveAction, Tra
 from ckpt_archive import errors
 from ckpt_archive.commit import layout
 from ckpt_archive.index import arrow
-from ckpt_archive.index.schema import APP, COMPACTION_APP, MONTH, TABLES, VERSION, VERSION_KEY, Table
+from ckpt_archive.index.schema import APP, COMPACTION_APP, LOG_SEQ, MONTH, TABLES, VERSION, VERSION_KEY, Table
 from ckpt_archive.store.object_store import Location
 
 _log = logging.getLogger(__name__)
@@ -32,8 +34,6 @@ _CONFIGURATION: Mapping[str, str | None] = {
     # Far longer than a reader needs between listing the log and reading it; some 300 commits at one every five minutes.
     "delta.logRetentionDuration": "interval 1 days",
     "delta.enableExpiredLogCleanup": "true",
-    # We give the statistics of every file ourselves.
-    "delta.dataSkippingNumIndexedCols": "0",
 }
 
 
@@ -55,6 +55,7 @@ class DataFile:
         month: Its partition; "" in a table that has none.
         rows: How many rows it has.
         stats: What the log says of its values; "" where that is not known.
+        batches: The first and the last log batch that it may have rows of.
     """
 
     path: str
@@ -62,6 +63,7 @@ class DataFile:
     month: str
     rows: int
     stats: str = field(default="", compare=False)
+    batches: tuple[int, int] = field(default=(0, sys.maxsize), compare=False)
 
 
 class OpenTable:
@@ -116,18 +118,7 @@ class OpenTable:
         """The live files."""
         with failures(self.table.name, self._location.url):
             rows = pa.table(self._handle.get_add_actions(flatten=False)).to_pylist()
-        return sorted(
-            (
-                DataFile(
-                    row["path"],
-                    row["size_bytes"],
-                    (row.get("partition") or {}).get(MONTH) or "",
-                    row["num_records"] or 0,
-                )
-                for row in rows
-            ),
-            key=lambda file: file.path,
-        )
+        return sorted((_file(row) for row in rows), key=lambda file: file.path)
 
     def append(self, files: Sequence[DataFile], number: int, now: datetime) -> None:
         """Add the rows of the log batches after `number` of this handle, up to the new one.
@@ -255,6 +246,17 @@ def _with_missing_columns(opened: OpenTable) -> None:
     except RefusedError:
         # Somebody else has done it; or a commit came between, then the next one who opens it does.
         opened.reload()
+
+
+def _file(action: Mapping[str, Any]) -> DataFile:
+    least, greatest = ((action.get(end) or {}).get(LOG_SEQ) for end in ("min", "max"))
+    return DataFile(
+        path=action["path"],
+        size_bytes=action["size_bytes"],
+        month=(action.get("partition") or {}).get(MONTH) or "",
+        rows=action["num_records"] or 0,
+        batches=(0, sys.maxsize) if least is None or greatest is None else (least, greatest),
+    )
 
 
 def _add(file: DataFile, now: datetime, *, data_change: bool) -> AddAction:

@@ -4,6 +4,7 @@ import importlib.util
 
 from ckpt_archive.errors import InvalidInputError
 from ckpt_archive.maintain.maintaining import INSTALL, IndexWork
+from ckpt_archive.progress import Progress
 
 _LIBRARIES = ("deltalake", "pyarrow")
 
@@ -23,10 +24,14 @@ def require_installed(what: str) -> None:
         raise InvalidInputError(f"{what} needs deltalake and pyarrow, which are not installed here", hint=INSTALL)
 
 
-def index_work() -> IndexWork | None:
-    """What can be done for the index here, for one pass; None where its libraries are not installed."""
+def index_work(progress: Progress | None = None) -> IndexWork | None:
+    """What can be done for the index here, for one pass; None where its libraries are not installed.
+
+    Args:
+        progress: Told how far it is, in batches of the log.
+    """
     if not is_installed():
         return None
     from ckpt_archive.maintain.tables import TableWork  # noqa: PLC0415  (loads the libraries)
 
-    return TableWork()
+    return TableWork(progress)

@@ -17,13 +17,19 @@ from ckpt_archive.maintain.budget import Budget
 from ckpt_archive.maintain.maintaining import COMPACT, INDEX, VACUUM
 from ckpt_archive.maintain.marks import forget_old, is_marked, mark
 from ckpt_archive.maintain.report import StepReport
+from ckpt_archive.progress import Progress
 from ckpt_archive.store.object_store import location
 
 
 class TableWork:
-    """What is done for the tables in one pass; they are opened once, and not at all where marks say that all is done."""
+    """What is done for the tables in one pass; they are opened once, and not at all where marks say that all is done.
 
-    def __init__(self) -> None:
+    Args:
+        progress: Told how far a projection is, in batches of the log.
+    """
+
+    def __init__(self, progress: Progress | None = None) -> None:
+        self._progress = progress
         self._kept = RecordCache()
         self._opened: Projector | None = None
         self._grown = False
@@ -42,7 +48,7 @@ class TableWork:
             return StepReport.of(INDEX, ())
         projector = self._projector(machine, connection)
         until_seconds = machine.clock.monotonic() + budget.left_seconds
-        done = projector.project(newest, until_seconds=until_seconds)
+        done = projector.project(newest, until_seconds=until_seconds, progress=self._progress)
         self._grown = done.batches > 0
         if done.is_complete:
             mark(store, key)

@@ -1,19 +1,23 @@
 """The tables of the index, in a folder and on a real server: each batch once in each table, whatever happens."""
 
 import itertools
+import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from deltalake import Field
 
 from ckpt_archive.clock import SystemClock
 from ckpt_archive.commit import layout
+from ckpt_archive.devserver import DevServer
 from ckpt_archive.disk.posix import PosixFileSystem
-from ckpt_archive.errors import NotFoundError, UnavailableError
+from ckpt_archive.errors import ConflictError, DeniedError, InvalidInputError, NotFoundError, UnavailableError
 from ckpt_archive.index import tables
 from ckpt_archive.index.check import Checked, check
 from ckpt_archive.index.compaction import compact
@@ -212,6 +216,25 @@ def test_making_a_table_twice_is_fine(site: Site) -> None:
     assert open_or_create(site.location, FILES).number == 0
 
 
+def test_four_who_make_the_tables_at_once(site: Site) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        opened = [future.result() for future in [pool.submit(open_all, site.location) for _ in range(4)]]
+    assert {table.number for tables_ in opened for table in tables_.values()} == {0}
+
+
+def test_a_rebuild_whose_files_were_removed_is_given_up(site: Site) -> None:
+    small_archive(site.store)
+    project_all(site.projector())
+
+    def remove(request: Request) -> None:
+        if request.verb == "create" and request.key.startswith(layout.index_table("runs")):
+            site.store.delete(request.key)
+
+    with pytest.raises(ConflictError, match="were removed before they were used"):
+        rebuild(HookedStore(site.store, after=remove), site.machine, ARCHIVE_ID, site.location)
+    assert site.check().differences == ()
+
+
 def test_the_log_of_a_table_gets_checkpoints(site: Site) -> None:
     opened = open_or_create(site.location, SYNC_LOG)
     for number in range(1, 70):
@@ -407,3 +430,68 @@ def test_months_are_parted(site: Site) -> None:
     assert compact(site.store, site.machine, opened, many=FEW).is_complete
     assert len(opened.files()) == 2
     assert site.check().differences == ()
+
+
+@pytest.mark.parametrize("sample", [0, 1, 3, 99])
+def test_a_sample_is_checked(tmp_path: Path, sample: int) -> None:
+    site = folder_site(tmp_path / "archive")
+    grow(small_archive(site.store), 5)
+    project_all(site.projector())
+    found = check(site.store, site.machine, ARCHIVE_ID, open_all(site.location), sample=sample, seed=5)
+    assert (found.differences, found.batches) == ((), min(sample, 8))
+    again = check(site.store, site.machine, ARCHIVE_ID, open_all(site.location), sample=sample, seed=5)
+    assert again == found
+
+
+def test_a_manifest_that_the_log_does_not_know_is_named(tmp_path: Path) -> None:
+    site = folder_site(tmp_path / "archive")
+    made = small_archive(site.store)
+    project_all(site.projector())
+    made.checkpoint(Place("unlogged", 0, 1))
+    key = layout.manifest("unlogged", 0, 1)
+    assert site.check().differences == ()
+    long_ago = NOON.timestamp()
+    os.utime(tmp_path / "archive" / key, (long_ago, long_ago))
+    assert [(found.kind, found.key) for found in site.check().differences] == [("unlogged", key)]
+
+
+def test_a_table_of_a_newer_release_is_gone_on_with(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    site = folder_site(tmp_path / "archive")
+    opened = open_or_create(site.location, SYNC_LOG)
+    opened._handle.alter.add_columns([Field("later", "string", nullable=True)])
+    opened._handle.alter.set_table_properties({"ckpt-archive.schema": "99"}, raise_if_not_exists=False)
+    small_archive(site.store)
+    project_all(site.projector())
+    assert "columns of a newer release" in caplog.text
+    assert len(table_rows(site.store, open_table(site.location, SYNC_LOG))) == 3
+    # A merge by us would lose what we do not know.
+    assert compact(site.store, site.machine, open_table(site.location, SYNC_LOG), many=1).removed == 0
+
+
+@pytest.mark.server
+def test_wrong_credentials_and_a_missing_bucket_are_told_apart(
+    seaweed: DevServer, seaweed_connection: Connection
+) -> None:
+    wrong = replace(seaweed_connection, secret_key="wrong")
+    with pytest.raises(DeniedError):
+        open_or_create(location(f"{seaweed.url}/x", wrong), SYNC_LOG)
+    with pytest.raises(NotFoundError, match="bucket"):
+        open_or_create(location("s3://no-such-bucket/x", seaweed_connection), SYNC_LOG)
+
+
+@pytest.mark.server
+def test_a_server_that_is_not_there(seaweed_connection: Connection) -> None:
+    place = location("s3://bucket/x", replace(seaweed_connection, endpoint_url="http://127.0.0.1:9"))
+    quick = replace(place, options={**place.options, "max_retries": "0"})
+    with pytest.raises(UnavailableError):
+        open_table(quick, SYNC_LOG)
+
+
+def test_only_a_bucket_or_a_folder_can_have_an_index() -> None:
+    with pytest.raises(InvalidInputError, match="can not have an index"):
+        location("memory://test")
+
+
+def test_secrets_are_not_shown() -> None:
+    connection = Connection("http://127.0.0.1:9", "AKIA", "canary", "us-east-1")
+    assert "canary" not in repr(location("s3://bucket/x", connection))

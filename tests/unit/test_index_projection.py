@@ -16,8 +16,9 @@ from ckpt_archive.executor import InlineExecutor
 from ckpt_archive.index import arrow, limits
 from ckpt_archive.index.fetching import Fetcher
 from ckpt_archive.index.manifests import ManifestReader, StrictManifestReader
+from ckpt_archive.index.parsed import Parsed, Source
 from ckpt_archive.index.projection import Projection, Reading
-from ckpt_archive.index.receipts import Parsed, Source, read_receipts, read_strictly
+from ckpt_archive.index.receipts import read_receipts, read_strictly
 from ckpt_archive.index.schema import TABLES, Table
 from ckpt_archive.index.state import Closure, State
 from ckpt_archive.log.sequence import Sealed

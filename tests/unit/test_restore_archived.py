@@ -219,7 +219,9 @@ def test_a_bit_that_flips_once_on_the_way_is_read_again(store: MemoryStore, tmp_
     seen = []
 
     class Flaky(HookedStore):
-        def fetch(self, key: str, *, offset: int, length: int, etag: str | None, sink: Callable[[memoryview], None]) -> None:
+        def fetch(
+            self, key: str, *, offset: int, length: int, etag: str | None, sink: Callable[[memoryview], None]
+        ) -> None:
             def take(data: memoryview) -> None:
                 seen.append(key)
                 sink(memoryview(bytes([data[0] ^ 1]) + bytes(data[1:])) if len(seen) == 1 else data)

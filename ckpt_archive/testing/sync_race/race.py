@@ -24,7 +24,7 @@ from ckpt_archive.testing.sync_race import roles
 SYNCS, COMPACTIONS = 4, 2
 _WRITERS = ("run-a", "run-b")
 # How often each is struck against the others.
-_WEIGHTS: Mapping[str, int] = {"sync": 4, "maintain": 1, "compact": 4, "vacuum": 1, "write": 1, "read": 0}
+_WEIGHTS: Mapping[str, int] = {"sync": 4, "maintain": 1, "compact": 4, "vacuum": 1, "rebuild": 1, "write": 1, "read": 0}
 _FREEZES = 0.2  # of all strikes: it stands still for a while instead, and goes on with what it knew
 
 
@@ -148,6 +148,7 @@ class Race:
             ("maintain", lambda: partial(roles.maintain, self._url, self._seed())),
             *[("compact", lambda: partial(roles.compact_all, self._url, self._seed()))] * COMPACTIONS,
             ("vacuum", lambda: partial(roles.vacuum_all, self._url, self._seed(), self._margin_seconds)),
+            ("rebuild", lambda: partial(roles.rebuild_all, self._url, self._seed())),
             ("read", lambda: partial(roles.read, self._url, self._seed(), keeps_open=True)),
             ("read", lambda: partial(roles.read, self._url, self._seed(), keeps_open=False)),
         ]

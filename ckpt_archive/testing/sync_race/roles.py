@@ -15,6 +15,7 @@ from ckpt_archive.clock import SystemClock
 from ckpt_archive.errors import CkptArchiveError, NotFoundError, UnavailableError
 from ckpt_archive.index import compaction, tables
 from ckpt_archive.index.query import engine  # noqa: F401  (loaded once, before the processes are forked)
+from ckpt_archive.index.rebuild import rebuild
 from ckpt_archive.index.vacuum import vacuum
 from ckpt_archive.maintain.report import MaintainReport
 from ckpt_archive.store.object_store import location
@@ -105,6 +106,20 @@ def vacuum_all(url: str, seed: int, margin_seconds: float) -> NoReturn:
         margin = timedelta(seconds=margin_seconds)
         removed = sum(vacuum(archive.connection.store, opened, margin).files for opened in _tables(archive))
         tell("vacuumed", removed=removed)
+
+    _again_and_again(url, seed, once)
+
+
+def rebuild_all(url: str, seed: int) -> NoReturn:
+    """Make the index anew, now and then, while all others go on with it."""
+    _count_refusals()
+    machine, chance = compose.system_machine(), random.Random(seed)
+
+    def once(archive: Archive) -> None:
+        machine.clock.sleep(chance.uniform(5, 15))
+        connection = archive.connection
+        done = rebuild(connection.store, machine, connection.archive_id, location(archive.url))
+        tell("rebuilt", number=done.number)
 
     _again_and_again(url, seed, once)
 

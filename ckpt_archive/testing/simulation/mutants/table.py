@@ -103,8 +103,8 @@ seed after the other. "After" says how many lives were needed. The code as it is
     python -m ckpt_archive.testing.simulation.mutants --record                 # look for all and write this page anew
 
 `tests/simulation/test_planted.py` looks for every one of them in each run of the tests. What found it: `shelf` judges the
-disks, `oracle` the store, `feed` the markers and events in it, `audit` how everything ends, `job`, `pushing` and `memory` what
-people are told; `words` are workloads of up to three operations that break off everywhere; "a process" is one that broke in
-the middle of its work.
+disks, `oracle` the store, `feed` the markers and events in it, `audit` how everything ends, `job`, `pushing` and `memory`
+what people are told; `words` are workloads of up to three operations that break off everywhere; "a process" is one that
+broke in the middle of its work.
 What tests find anyway is looked for in 150 lives only; where those did not find it, the row says why.
 """
