@@ -40,6 +40,11 @@ class Screen:
         self.as_json = as_json
         self.verbosity = verbosity
 
+    @property
+    def is_terminal(self) -> bool:
+        """Whether a person reads the result on a terminal."""
+        return not self.as_json and sys.stdout.isatty()
+
     def rows(self, columns: Sequence[Column], rows: Sequence[Mapping[str, Value]], *, nothing: str = "") -> None:
         """Print a table; `nothing` is said to a person when it is empty."""
         if self.as_json:

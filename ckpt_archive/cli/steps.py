@@ -1,18 +1,12 @@
 """How the steps of a pass are shown, and what they come to for a script."""
 
-from ckpt_archive.cli.columns import number_column, spare, text_column
+from ckpt_archive.cli.columns import number_column, text_column
 from ckpt_archive.cli.exits import FINDINGS
 from ckpt_archive.cli.output import Screen
 from ckpt_archive.maintain.report import MaintainReport
 
-_COLUMNS = (
-    text_column("step"),
-    text_column("state"),
-    text_column("did"),
-    text_column("left"),
-    text_column("problem"),
-    spare(number_column("findings")),
-)
+_COLUMNS = (text_column("step"), text_column("state"), text_column("did"))
+_SELDOM = (text_column("left"), text_column("problem"), number_column("findings"))
 
 
 def show_steps(screen: Screen, report: MaintainReport) -> int:
@@ -32,7 +26,9 @@ def show_steps(screen: Screen, report: MaintainReport) -> int:
         }
         for step in report.steps
     ]
-    screen.rows(_COLUMNS, rows)
+    # On a terminal what no step has is left out; whoever reads fields by their place always finds them there.
+    seldom = [column for column in _SELDOM if not screen.is_terminal or any(row[column.name] for row in rows)]
+    screen.rows((*_COLUMNS, *seldom), rows)
     error = report.worst_error()
     if error is not None:
         raise error
