@@ -10,7 +10,7 @@ _SELDOM = (text_column("left"), text_column("problem"), number_column("findings"
 
 
 def show_steps(screen: Screen, report: MaintainReport) -> int:
-    """Print a row for each step; the exit code.
+    """Print a row for each step, with ``--quiet`` only for those that somebody should look at; the exit code.
 
     Raises:
         CkptArchiveError: The worst that a step has met. It goes before findings: what was found will be found again.
@@ -26,6 +26,8 @@ def show_steps(screen: Screen, report: MaintainReport) -> int:
         }
         for step in report.steps
     ]
+    if screen.verbosity < 0:
+        rows = [row for row in rows if any(row[column.name] for column in _SELDOM)]
     # On a terminal what no step has is left out; whoever reads fields by their place always finds them there.
     seldom = [column for column in _SELDOM if not screen.is_terminal or any(row[column.name] for row in rows)]
     screen.rows((*_COLUMNS, *seldom), rows)

@@ -14,7 +14,7 @@ from ckpt_archive.index.tables import DataFile
 from ckpt_archive.store.protocol import Store
 
 # Of all inputs together: some 300 bytes a row in memory.
-_ROWS_IN_MEMORY = 200_000
+_ROWS_IN_MEMORY = 400_000
 _FEWEST_ROWS = 1_024
 
 Key = tuple[tuple[Any, ...], ...]
