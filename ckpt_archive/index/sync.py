@@ -1,7 +1,6 @@
 """Bring the tables up to the log: read its batches, put rows into files, commit these: each batch once in each table."""
 
-import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ckpt_archive.errors import UnavailableError
@@ -10,14 +9,12 @@ from ckpt_archive.index.loading import load_state
 from ckpt_archive.index.projection import Projection, batches
 from ckpt_archive.index.sink import Sink
 from ckpt_archive.index.state import State
-from ckpt_archive.index.tables import OpenTable, RefusedError, open_all
+from ckpt_archive.index.tables import DataFile, OpenTable, RefusedError, open_all
 from ckpt_archive.log.sequence import newest_number
 from ckpt_archive.machine import Machine
 from ckpt_archive.progress import Progress, ProgressEvent
 from ckpt_archive.store.object_store import Location
 from ckpt_archive.store.protocol import Store
-
-_log = logging.getLogger(__name__)
 
 # A commit every so many checkpoints: few enough that little is done again after a death, many enough that files are large.
 _ENTRIES_A_COMMIT = 16_384
@@ -35,7 +32,7 @@ class Projected:
         number: The last batch that is in every table.
         batches: How many of them were put in by this call, into at least one table.
         entries: How many entries these have.
-        findings: Whether it got to the newest batch.
+        is_complete: Whether it got as far as it was asked to.
     """
 
     number: int
@@ -115,7 +112,7 @@ class Projector:
         for opened in self.tables.values():
             opened.reload()
 
-    def _make(self, names: frozenset[str], low: int, high: int) -> tuple[int, int, dict[str, list]]:  # type: ignore[type-arg]
+    def _make(self, names: frozenset[str], low: int, high: int) -> tuple[int, int, dict[str, list[DataFile]]]:
         """Files with the rows of these tables of the batches after `low`; the last batch, its entries, the files."""
         sink = Sink(self.store, self.machine.nonce, names)
         state = self._state_at(low, names)
@@ -140,8 +137,8 @@ class Projector:
             return self._state
         return load_state(self.store, self.tables, number)
 
-    def _commit(self, names: frozenset[str], number: int, files: Mapping[str, list]) -> None:  # type: ignore[type-arg]
-        """One commit for each table; the first that is refused ends it."""
+    def _commit(self, names: frozenset[str], number: int, files: Mapping[str, list[DataFile]]) -> None:
+        """One commit for each table; one that is refused does not keep the others from theirs."""
         refused: RefusedError | None = None
         now = self.machine.clock.now()
         for name in sorted(names):
@@ -158,10 +155,6 @@ def open_projector(
 ) -> Projector:
     """The tables of an archive, made where they are not there."""
     return Projector(store, machine, archive_id, open_all(location), kept)
-
-
-SealLog = Callable[[int], int]
-"""Seals what is new, with a number that is known to be sealed; the number of the newest batch."""
 
 
 def project_all(

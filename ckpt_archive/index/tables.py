@@ -275,6 +275,9 @@ def _milliseconds(moment: datetime) -> int:
 
 _DENIED = ("privileges", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "403 Forbidden")
 _NO_BUCKET = "NoSuchBucket"
+# Mostly an OSError; but a table must not be taken for unreadable because of the network.
+_ON_THE_WAY = ("Generic S3 error", "Error performing", "error sending request", "timed out")
+_UNKNOWN = "It is unknown whether it landed."
 
 
 @contextmanager
@@ -301,8 +304,10 @@ def failures(table: str, url: str) -> Iterator[None]:
             raise errors.NotFoundError(
                 f"there is no bucket for {url}", hint="Create it, or correct the archive's URL."
             ) from error
-        raise errors.UnavailableError(f"{what}: {_sentence(error)}", hint="It is unknown whether it landed.") from error
+        raise errors.UnavailableError(f"{what}: {_sentence(error)}", hint=_UNKNOWN) from error
     except (DeltaError, ValueError, TypeError, KeyError) as error:
+        if any(sign in str(error) for sign in _ON_THE_WAY):
+            raise errors.UnavailableError(f"{what}: {_sentence(error)}", hint=_UNKNOWN) from error
         raise UnreadableError(
             f"{what} can not be read: {_sentence(error)}",
             hint="Run `ckpt-archive index rebuild`: it is made anew from the log.",

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from deltalake import Field
+from deltalake.schema import PrimitiveType
 
 from ckpt_archive.clock import SystemClock
 from ckpt_archive.commit import layout
@@ -458,7 +459,7 @@ def test_a_manifest_that_the_log_does_not_know_is_named(tmp_path: Path) -> None:
 def test_a_table_of_a_newer_release_is_gone_on_with(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     site = folder_site(tmp_path / "archive")
     opened = open_or_create(site.location, SYNC_LOG)
-    opened._handle.alter.add_columns([Field("later", "string", nullable=True)])
+    opened._handle.alter.add_columns([Field("later", PrimitiveType("string"), nullable=True)])
     opened._handle.alter.set_table_properties({"ckpt-archive.schema": "99"}, raise_if_not_exists=False)
     small_archive(site.store)
     project_all(site.projector())

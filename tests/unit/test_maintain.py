@@ -18,11 +18,12 @@ from ckpt_archive.log.looking import Keep, forget
 from ckpt_archive.machine import Machine
 from ckpt_archive.maintain.budget import Budget
 from ckpt_archive.maintain.maintaining import maintain, sync
+from ckpt_archive.maintain.marks import forget_old, is_marked, mark
 from ckpt_archive.maintain.report import MaintainReport, State, StepReport
 from ckpt_archive.place import Place
 from ckpt_archive.store.memory import MemoryStore
 from ckpt_archive.store.protocol import Store, StoreLimits, list_all
-from ckpt_archive.testing.archives import connected, put
+from ckpt_archive.testing.archives import connected, keys, put
 from ckpt_archive.testing.checkpoints import (
     ARCHIVE_ID,
     INLINE,
@@ -310,6 +311,45 @@ def test_the_budget_counts_from_the_beginning(scene: Scene) -> None:
     assert (budget.is_over(), budget.left_seconds) == (True, 0.0)
 
 
+def test_what_the_budget_does_not_reach_is_counted(scene: Scene) -> None:
+    for run in ("run-a", "run-b", "run-c"):
+        scene.commit(Place(run, 0, 100))
+        scene.die_before_the_marker(Place(run, 0, 200))
+    scene.maintain()
+    scene.later(minutes=20)
+
+    def slow(request: Request) -> None:
+        if request.verb == "create" and request.key.startswith(layout.MANIFESTS):
+            scene.later(minutes=20)
+
+    report = scene.maintain(HookedStore(scene.bare, before=slow))
+    assert report.steps[1].left == "2 attempts are to be looked at"
+    assert states(report)["commits"] is State.LEFT
+    scene.maintain()
+    assert all(scene.is_committed(Place(run, 0, 200)) for run in ("run-a", "run-b", "run-c"))
+
+
+def test_an_attempt_is_found_however_many_batches_came_after_it(scene: Scene) -> None:
+    scene.commit()
+    scene.die_before_the_marker()
+    for step in range(40):
+        scene.maintain()
+        scene.later(seconds=30)
+        scene.commit(Place("run-b", 0, step))
+    scene.maintain()
+    assert scene.is_committed(DEAD)
+
+
+def test_markers_that_nobody_has_looked_at_for_months_are_told_of(scene: Scene) -> None:
+    scene.commit()
+    scene.maintain()
+    scene.later(days=100)
+    scene.commit(Place("run-b", 0, 1))
+    report = scene.maintain()
+    assert report.findings == 1
+    assert "index reconcile" in report.steps[0].left
+
+
 # --- errors ----------------------------------------------------------------------------------------------------------------
 
 
@@ -388,3 +428,27 @@ def test_a_marker_of_a_manifest_that_differs_says_nothing_about_it(scene: Scene)
     scene.later(minutes=11)
     assert scene.maintain().findings == 0
     assert scene.sealed() == [key]
+
+
+# --- marks -----------------------------------------------------------------------------------------------------------------
+
+
+def test_a_mark_is_made_once(scene: Scene) -> None:
+    key = layout.index_mark(7, 1)
+    assert not is_marked(scene.bare, key)
+    assert mark(scene.bare, key)
+    assert is_marked(scene.bare, key)
+    assert not mark(scene.bare, key)
+
+
+def test_old_marks_are_removed_and_nothing_else(scene: Scene) -> None:
+    today = layout.index_day(scene.clock.now().date())
+    yesterday = layout.index_day((scene.clock.now() - timedelta(days=1)).date())
+    for key in (*(layout.index_mark(number, 1) for number in range(1, 41)), today, yesterday, f"{layout.INDEX}marks/x"):
+        mark(scene.bare, key)
+    forget_old(scene.bare, 40, today)
+    assert keys(scene.bare, layout.INDEX_DAYS) == [today]
+    assert keys(scene.bare, layout.INDEX_MARKS) == [
+        *(layout.index_mark(number, 1) for number in range(24, 41)),
+        f"{layout.INDEX}marks/x",
+    ]

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
@@ -49,6 +50,14 @@ class Answer:
     rows: tuple[tuple[Any, ...], ...]
     has_more: bool = False
     notes: tuple[str, ...] = ()
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """Its rows, as `objects`."""
+        return iter(self.objects())
+
+    def __len__(self) -> int:
+        """How many rows it has."""
+        return len(self.rows)
 
     def objects(self) -> list[dict[str, Any]]:
         """The rows as mappings from column names."""
