@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from ckpt_archive.agent.apart import maintain_apart
 from ckpt_archive.agent.daemon import Daemon
 from ckpt_archive.agent.node import Agent
 from ckpt_archive.agent.settings import AgentSettings
@@ -16,7 +17,6 @@ from ckpt_archive.clock import SystemClock
 from ckpt_archive.commit.archive_record import create_archive, open_archive
 from ckpt_archive.commit.connection import Connection
 from ckpt_archive.disk.posix import PosixFileSystem
-from ckpt_archive.errors import CkptArchiveError
 from ckpt_archive.executor import ThreadExecutor
 from ckpt_archive.local.known import Known
 from ckpt_archive.local.staging import Staging
@@ -144,21 +144,14 @@ def agent_at(
         InvalidInputError: If `staging` is not an absolute path.
     """
     machine = system_machine()
-
-    def connected(url: str) -> Connection:
-        return connect(url, machine, settings.transfer, Patience.MEDIUM)
-
-    def upkeep(url: str, seconds: float, should_stop: Callable[[], bool]) -> tuple[CkptArchiveError, ...]:
-        return maintain_once(machine, connected(url), budget_seconds=seconds, should_stop=should_stop).errors
-
     agent = Agent(
         machine,
         Staging(machine, staging, allow_network=allow_network, known=Known()),
-        connected,
+        lambda url: connect(url, machine, settings.transfer, Patience.MEDIUM),
         settings,
         progress,
     )
-    kept = None if settings.maintain == "external" else Upkeep(machine.clock, machine.node, upkeep)
+    kept = None if settings.maintain == "external" else Upkeep(machine.clock, machine.node, maintain_apart)
     return Daemon(machine, agent, settings, os.getpid(), upkeep=kept)
 
 
@@ -199,15 +192,16 @@ def location_of(connection: Connection) -> Location:
 
 
 def open_tables(connection: Connection) -> "dict[str, OpenTable]":
-    """The tables of the index, made where they are not there. Needs `ckpt-archive[index]`.
+    """The tables of the index. Needs `ckpt-archive[index]`.
 
     Raises:
+        NotFoundError: If there is no index yet.
         UnavailableError: If the store does not answer.
         IntegrityError: If a table can not be read.
     """
-    from ckpt_archive.index.tables import open_all  # noqa: PLC0415  (its libraries are loaded where they are needed)
+    from ckpt_archive.index.tables import open_present  # noqa: PLC0415  (its libraries are loaded where they are needed)
 
-    return open_all(location_of(connection))
+    return open_present(location_of(connection))
 
 
 def spawner(machine: Machine) -> Spawner:

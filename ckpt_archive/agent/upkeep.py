@@ -69,8 +69,6 @@ class Upkeep:
             problem = "; ".join(error.message for error in self._maintain(url, seconds, should_stop))
         except CkptArchiveError as error:
             problem = error.message
-        except Exception as error:  # noqa: BLE001 (log and index are derived: a fault there must not stop an upload)
-            problem = f"{type(error).__name__}: {error}"
         if problem:
             self._news.add(url)
         self._due_at[url] = self._clock.monotonic() + INTERVAL_SECONDS

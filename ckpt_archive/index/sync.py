@@ -7,6 +7,7 @@ from ckpt_archive.errors import UnavailableError
 from ckpt_archive.index.fetching import Fetcher, Kept
 from ckpt_archive.index.loading import load_state
 from ckpt_archive.index.projection import Projection, batches
+from ckpt_archive.index.schema import SYNC_LOG
 from ckpt_archive.index.sink import Sink
 from ckpt_archive.index.state import State
 from ckpt_archive.index.tables import DataFile, OpenTable, RefusedError, open_all
@@ -138,10 +139,15 @@ class Projector:
         return load_state(self.store, self.tables, number)
 
     def _commit(self, names: frozenset[str], number: int, files: Mapping[str, list[DataFile]]) -> None:
-        """One commit for each table; one that is refused does not keep the others from theirs."""
+        """One commit for each table; one that is refused keeps only `SYNC_LOG` from its own, which is the last.
+
+        So all tables have the newest batch that stands there: engines that can not see app transactions go by that.
+        """
         refused: RefusedError | None = None
         now = self.machine.clock.now()
-        for name in sorted(names):
+        for name in sorted(names, key=lambda name: (name == SYNC_LOG.name, name)):
+            if name == SYNC_LOG.name and refused is not None:
+                break
             try:
                 self.tables[name].append(files[name], number, now)
             except RefusedError as error:

@@ -22,7 +22,7 @@ from deltalake.transaction import AddAction, CommitProperties, RemoveAction, Tra
 from ckpt_archive import errors
 from ckpt_archive.commit import layout
 from ckpt_archive.index import arrow
-from ckpt_archive.index.schema import APP, COMPACTION_APP, LOG_SEQ, MONTH, TABLES, VERSION, VERSION_KEY, Table
+from ckpt_archive.index.schema import APP, COMPACTION_APP, LOG_SEQ, MONTH, SYNC_LOG, TABLES, VERSION, VERSION_KEY, Table
 from ckpt_archive.store.object_store import Location
 
 _log = logging.getLogger(__name__)
@@ -149,6 +149,13 @@ class OpenTable:
         Raises:
             RefusedError: If somebody else replaced files meanwhile, or, with a `number`, added any.
         """
+        live = {file.path for file in self.files()}
+        if not all(file.path in live for file in removed):
+            # What a commit of ours, just before, brought along: somebody else's came between, and his number is known now.
+            raise RefusedError(
+                f"files of the index table {self.table.name} in {self._location.url} were replaced meanwhile",
+                hint="Load it again and go on from there.",
+            )
         is_change = number is not None
         transactions = {COMPACTION_APP: self.compactions + 1} | ({} if number is None else {APP: number})
         actions: list[AddAction | RemoveAction] = [_remove(file, now, data_change=is_change) for file in removed]
@@ -213,6 +220,22 @@ def open_or_create(location: Location, table: Table) -> OpenTable:
 def open_all(location: Location) -> dict[str, OpenTable]:
     """All tables, by name."""
     return {name: open_or_create(location, table) for name, table in TABLES.items()}
+
+
+def open_present(location: Location) -> dict[str, OpenTable]:
+    """All tables, by name, where an index is: nothing is made, only a table that older releases did not have.
+
+    Raises:
+        NotFoundError: If there is no index.
+        UnreadableError: If a table's log can not be read.
+    """
+    try:
+        open_table(location, SYNC_LOG)
+    except errors.NotFoundError as error:
+        raise errors.NotFoundError(
+            f"{location.url} has no index yet", hint="Run `ckpt-archive index sync`, which makes it."
+        ) from error
+    return open_all(location)
 
 
 def table_url(location: Location, table: Table) -> str:

@@ -140,6 +140,8 @@ def session_credentials(connection: Connection) -> tuple[str, str, str] | None:
     if found is None:
         return None
     frozen = found.get_frozen_credentials()
+    if not (frozen.access_key and frozen.secret_key):
+        return None
     return frozen.access_key, frozen.secret_key, frozen.token or ""
 
 

@@ -26,7 +26,15 @@ from ckpt_archive.index.rebuild import rebuild
 from ckpt_archive.index.schema import CHECKPOINTS, FILES, SYNC_LOG, TABLES
 from ckpt_archive.index.sink import Sink
 from ckpt_archive.index.sync import Projector, open_projector, project_all
-from ckpt_archive.index.tables import DataFile, OpenTable, RefusedError, open_all, open_or_create, open_table
+from ckpt_archive.index.tables import (
+    DataFile,
+    OpenTable,
+    RefusedError,
+    open_all,
+    open_or_create,
+    open_present,
+    open_table,
+)
 from ckpt_archive.index.vacuum import check_margin, vacuum
 from ckpt_archive.machine import Machine
 from ckpt_archive.place import Place
@@ -196,6 +204,35 @@ def test_a_projector_died_after_some_files(site: Site, put_files: int) -> None:
         project_all(site.projector(HookedStore(site.store, before=die)))
     assert project_all(site.projector()).number == 3
     assert site.check().differences == ()
+
+
+def test_no_batch_stands_in_the_sync_log_before_all_tables_have_it(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    small_archive(site.store)
+    projector = site.projector()
+    appended: list[str] = []
+    append = OpenTable.append
+
+    def appending(opened: OpenTable, files: Sequence[DataFile], number: int, now: datetime) -> None:
+        appended.append(opened.table.name)
+        if opened.table == FILES and appended.count(FILES.name) == 1:
+            raise RefusedError("somebody else was faster")
+        append(opened, files, number, now)
+        standing = {name: opened.number for name, opened in open_all(site.location).items()}
+        assert standing[SYNC_LOG.name] == min(standing.values())
+
+    monkeypatch.setattr(OpenTable, "append", appending)
+    assert projector.project(3).number == 3
+    # Refused once, so that the others came first, then what was behind, and it last of all.
+    assert appended[-2:] == [FILES.name, SYNC_LOG.name]
+    assert len(appended) == len(TABLES) + 1
+
+
+def test_an_archive_without_an_index_is_told_apart_and_nothing_is_made(site: Site) -> None:
+    small_archive(site.store)
+    with pytest.raises(NotFoundError, match="has no index yet") as caught:
+        open_present(site.location)
+    assert "ckpt-archive index sync" in caught.value.hint
+    assert not list_all(site.store, layout.INDEX)
 
 
 def test_a_commit_that_is_refused_leaves_the_table_as_it_was(site: Site) -> None:

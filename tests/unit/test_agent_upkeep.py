@@ -128,19 +128,6 @@ def test_an_archive_that_can_not_be_connected_to_is_an_error_like_others(clock: 
     assert len(asked.calls) == 1
 
 
-def test_a_fault_of_what_is_derived_stops_no_agent(
-    clock: ManualClock, asked: Asked, caplog: pytest.LogCaptureFixture
-) -> None:
-    def faulty(should_stop: Callable[[], bool]) -> None:
-        raise ZeroDivisionError("a fault")
-
-    asked.meanwhile = faulty
-    upkeep = Upkeep(clock, "node", asked)
-    upkeep.note(["file:///a"])
-    upkeep.finish()
-    assert "ZeroDivisionError: a fault" in caplog.text
-
-
 # --- in an agent -----------------------------------------------------------------------------------------------------------
 
 

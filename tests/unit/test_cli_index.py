@@ -15,6 +15,7 @@ from ckpt_archive.commit import layout
 from ckpt_archive.index.schema import TABLES
 from ckpt_archive.maintain import indexing
 from ckpt_archive.maintain.report import State
+from ckpt_archive.promotion import Every
 
 Cli = Callable[..., list[dict[str, Any]]]
 
@@ -250,3 +251,21 @@ def test_once_a_day_old_marks_go(root: Path, cli: Cli) -> None:
     cli("maintain")
     assert [path.name for path in (root / "index" / "days").iterdir()] != ["2020-01-01"]
     assert len(list((root / "index" / "days").iterdir())) == 1
+
+
+# --- beside an agent -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("maintain", ["auto", "external"])
+def test_what_a_drain_archives_is_in_the_index_unless_somebody_else_maintains(
+    root: Path, cli: Cli, maintain: str
+) -> None:
+    staging = root.parent / "ssd"
+    run = Archive.open().run("run-b", staging=staging, promote=Every(1), agent="external", network_staging=True)
+    with run.checkpoint(step=7) as checkpoint:
+        (checkpoint.path / "model.bin").write_bytes(b"weights")
+    run.finish()
+    assert cli("drain", "--staging", staging, "--network-staging", "--maintain", maintain) == []
+    assert (root / "log" / "seq").exists() == (maintain == "auto")
+    if maintain == "auto":
+        assert cli("query", "SELECT step FROM checkpoints WHERE run = 'run-b'") == [{"step": 7}]

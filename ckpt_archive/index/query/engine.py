@@ -169,7 +169,8 @@ class Engine:
 
     def _is_gone(self, error: duckdb.Error, paths: Mapping[str, str]) -> bool:
         """Whether DuckDB failed because of a file that it opened itself and that is gone."""
-        if not isinstance(error, duckdb.IOException):
+        # A local file that is not there it takes for a folder, which it may not look into.
+        if not isinstance(error, duckdb.IOException | duckdb.PermissionException):
             return False
         named = [key for key, path in paths.items() if path in str(error)]
         try:
