@@ -8,9 +8,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import unquote
 
+from ckpt_archive import strictjson
 from ckpt_archive.errors import IntegrityError, InvalidInputError
 from ckpt_archive.store.keys import is_key
-from ckpt_archive.strictjson import Json
+from ckpt_archive.strictjson import Json, brief
 
 LOG = "_delta_log/"
 HINT = "The index can be made anew at any time: run `ckpt-archive index rebuild`."
@@ -124,34 +125,63 @@ class State:
             if removed := action.get("remove"):
                 self._files.pop(self._key(removed["path"]), None)
             if transaction := action.get("txn"):
-                self._transactions[transaction["appId"]] = int(transaction["version"])
+                self._transactions[_text(transaction["appId"])] = count(transaction["version"])
             if metadata := action.get("metaData"):
-                fields = json.loads(metadata["schemaString"])["fields"]
-                self._fields = tuple(Field(item["name"], item["type"]) for item in fields)
-                self._partition_by = tuple(metadata.get("partitionColumns") or ())
-                self._configuration = dict(metadata.get("configuration") or {})
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise wrong(self._folder + LOG, f"an action can not be understood ({error!r})") from error
+                self._describe(metadata)
+        except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
+            raise wrong(self._folder + LOG, f"an action can not be understood ({brief(repr(error))})") from error
+
+    def _describe(self, metadata: Mapping[str, Json]) -> None:
+        schema = strictjson.parse(metadata["schemaString"].encode())
+        strictjson.check(schema)
+        fields = schema["fields"]
+        self._fields = tuple(Field(_text(item["name"]), item["type"]) for item in fields)
+        self._partition_by = tuple(map(_text, metadata.get("partitionColumns") or ()))
+        names = [field.name for field in self._fields]
+        if len({name.casefold() for name in names}) < len(names) or not set(self._partition_by) <= set(names):
+            raise ValueError("its columns are not different ones")
+        configuration = metadata.get("configuration") or {}
+        self._configuration = {name: _text(value) for name, value in configuration.items() if value is not None}
 
     def _add(self, added: Mapping[str, Json]) -> None:
         if added.get("deletionVector"):
             raise _newer(self._folder, "deletion vectors")
         key = self._key(added["path"])
-        stats = json.loads(added["stats"]) if added.get("stats") else {}
-        self._files[key] = LiveFile(key, int(added["size"]), dict(added.get("partitionValues") or {}), stats or {})
+        stats = (json.loads(added["stats"]) if added.get("stats") else None) or {}
+        if not all(isinstance(bounds, dict) for bounds in (stats.get("minValues") or {}, stats.get("maxValues") or {})):
+            raise ValueError("its statistics are none")
+        partition = {name: value and _text(value) for name, value in (added.get("partitionValues") or {}).items()}
+        self._files[key] = LiveFile(key, count(added["size"]), partition, stats)
 
     def _key(self, path: str) -> str:
         # Paths are URL-encoded. An absolute one, or one that leads out of the table, is none of ours.
         relative = unquote(path)
         if not is_key(relative) or relative.startswith("_") or ":" in relative.partition("/")[0]:
-            raise wrong(self._folder + LOG, f"it names the file {relative[:200]!r}")
+            raise wrong(self._folder + LOG, f"it names the file {brief(repr(relative))}")
         return self._folder + relative
 
     def _check(self, protocol: Mapping[str, Json]) -> None:
-        version = int(protocol["minReaderVersion"])
+        version = count(protocol["minReaderVersion"])
         if version > _READER_VERSION:
             features = ", ".join(protocol.get("readerFeatures") or ()) or f"reader version {version}"
             raise _newer(self._folder, features)
+
+
+def count(value: Json) -> int:
+    """A number that counts something.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    if type(value) is not int or not 0 <= value < 1 << 63:
+        raise ValueError(f"{brief(repr(value))} is not a number that counts something")
+    return value
+
+
+def _text(value: Json) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{brief(repr(value))} is not a text")
+    return value
 
 
 def wrong(where: str, problem: str) -> IntegrityError:

@@ -88,6 +88,8 @@ def parquet_writer(table: Table, sink: Any, rows: int) -> pq.ParquetWriter:
         # Digests are all different: a dictionary of them is only in the way.
         use_dictionary=[name for name in schema.names if name not in table.bloom],
         write_page_index=True,
+        # A bit that flips at rest is an error, not another value.
+        write_page_checksum=True,
     )
 
 

@@ -101,7 +101,8 @@ def read_file(
     """
     key = layout.index_table(table.name) + file.path
     wanted = arrow.file_schema(table).names if names is None else list(names)
-    with _failures(key), pq.ParquetFile(pa.PythonFile(StoredFile(store, key, file.size_bytes), "r")) as parquet:
+    source = pa.PythonFile(StoredFile(store, key, file.size_bytes), "r")
+    with _failures(key), pq.ParquetFile(source, page_checksum_verification=True) as parquet:
         present = set(parquet.schema_arrow.names)
         columns = [name for name in wanted if name in present]
         for batch in parquet.iter_batches(batch_size=rows_at_once, columns=columns, use_threads=False):

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from ckpt_archive.errors import IntegrityError, NotFoundError
 from ckpt_archive.executor import Executor
-from ckpt_archive.index.actions import HINT, LOG, Field, LiveFile, Snapshot, State, wrong
+from ckpt_archive.index.actions import HINT, LOG, Field, LiveFile, Snapshot, State, count, wrong
 from ckpt_archive.store.protocol import ObjectInfo, Store, list_pages
 from ckpt_archive.strictjson import Json
 
@@ -24,6 +24,7 @@ _Actions = list[tuple[int, Iterable[Mapping[str, Json]]]]
 _POINTER = "_last_checkpoint"
 # A commit of ours names at most a few thousand files; a checkpoint names all of them.
 _MOST_BYTES = 256 << 20
+_MOST_PARTS = 10_000
 _FETCHES_AT_ONCE = 16
 
 _COMMIT = re.compile(r"([0-9]{20})\.json")
@@ -193,21 +194,23 @@ def _hint_in(store: Store, folder: str) -> _Checkpoint | None:
     key = folder + LOG + _POINTER
     try:
         pointer = _objects(store.read(key, limit_bytes=1 << 20).data, key)[0]
-        version, parts = int(pointer["version"]), pointer.get("parts")
+        version, parts = count(pointer["version"]), count(pointer.get("parts") or 0)
     except NotFoundError:
         return None
-    except (IndexError, KeyError, TypeError, ValueError) as error:
+    except (IndexError, KeyError, ValueError) as error:
         raise wrong(key, "it names no version") from error
+    if parts > _MOST_PARTS:
+        raise wrong(key, f"it names a checkpoint of {parts} parts")
     stem = f"{folder}{LOG}{version:020d}.checkpoint"
     if not parts:
         return _Checkpoint(version, (f"{stem}.parquet",))
-    return _Checkpoint(version, tuple(f"{stem}.{part:010d}.{parts:010d}.parquet" for part in range(1, int(parts) + 1)))
+    return _Checkpoint(version, tuple(f"{stem}.{part:010d}.{parts:010d}.parquet" for part in range(1, parts + 1)))
 
 
 def _objects(data: bytes, key: str) -> list[dict[str, Json]]:
     try:
         found = [json.loads(line) for line in data.splitlines() if line.strip()]
-    except ValueError as error:
+    except (RecursionError, ValueError) as error:
         raise wrong(key, "it is not JSON") from error
     if not all(isinstance(item, dict) for item in found):
         raise wrong(key, "it does not hold objects")

@@ -1,5 +1,6 @@
 """A table of the index as a view of DuckDB: these files, these columns, these rows. Values in, SQL out; no I/O."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -7,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from ckpt_archive.errors import IntegrityError
 from ckpt_archive.index import schema
 from ckpt_archive.index.snapshot import Field, LiveFile, Snapshot
-from ckpt_archive.strictjson import Json
+from ckpt_archive.strictjson import Json, brief
 
 _TYPES: Mapping[str, str] = {
     "string": "VARCHAR",
@@ -23,6 +24,7 @@ _TYPES: Mapping[str, str] = {
     "timestamp": "TIMESTAMPTZ",
     "timestamp_ntz": "TIMESTAMP",
 }
+_DECIMAL = re.compile(r"decimal\([0-9]{1,2}, ?[0-9]{1,2}\)")
 # Of tables that only a newer release knows: the first that is there.
 _KNOWN_AT = ("committed_at", "recorded_at", "sealed_at", "known_at")
 # Statistics of a Delta log tell times to the millisecond, cut off.
@@ -103,19 +105,22 @@ def literal(text: str) -> str:
 
 
 def _type(kind: Json) -> str:
-    if isinstance(kind, str):
-        if kind.startswith("decimal("):
-            return kind.upper()
-        if kind in _TYPES:
-            return _TYPES[kind]
-    elif kind.get("type") == "array":
-        return f"{_type(kind['elementType'])}[]"
-    elif kind.get("type") == "map":
-        return f"MAP({_type(kind['keyType'])}, {_type(kind['valueType'])})"
-    elif kind.get("type") == "struct":
-        members = ", ".join(f"{quoted(item['name'])} {_type(item['type'])}" for item in kind["fields"])
-        return f"STRUCT({members})"
-    raise IntegrityError(f"a table of the index has the unknown column type {kind!r}", hint="Upgrade ckpt-archive.")
+    try:
+        if isinstance(kind, str):
+            return f"DECIMAL{kind.removeprefix('decimal')}" if _DECIMAL.fullmatch(kind) else _TYPES[kind]
+        match kind["type"]:
+            case "array":
+                return f"{_type(kind['elementType'])}[]"
+            case "map":
+                return f"MAP({_type(kind['keyType'])}, {_type(kind['valueType'])})"
+            case "struct":
+                members = ", ".join(f"{quoted(item['name'])} {_type(item['type'])}" for item in kind["fields"])
+                return f"STRUCT({members})"
+    except (AttributeError, KeyError, TypeError):
+        pass  # told of below
+    raise IntegrityError(
+        f"a table of the index has the unknown column type {brief(repr(kind))}", hint="Upgrade ckpt-archive."
+    )
 
 
 def _source(fields: Iterable[tuple[str, str]], partition_by: tuple[str, ...], paths: Iterable[str]) -> str:

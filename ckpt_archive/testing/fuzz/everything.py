@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ckpt_archive.testing.fuzz.archives import archive_kinds
+from ckpt_archive.testing.fuzz.asked import asked_kinds
 from ckpt_archive.testing.fuzz.kinds import Kind
 from ckpt_archive.testing.fuzz.nodes import node_kinds
 from ckpt_archive.testing.fuzz.records import record_kinds
@@ -27,4 +28,11 @@ def work_folder() -> Iterator[Path]:
 def all_kinds() -> Iterator[list[Kind]]:
     """Every kind there is; folders that some of them work in vanish with the context."""
     with work_folder() as folder:
-        yield [*record_kinds(), *text_kinds(), *view_kinds(), *archive_kinds(folder), *node_kinds(folder)]
+        yield [
+            *record_kinds(),
+            *text_kinds(),
+            *view_kinds(),
+            *archive_kinds(folder),
+            *node_kinds(folder),
+            *asked_kinds(),
+        ]

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from ckpt_archive import clock, record
+from ckpt_archive.commit import layout
 from ckpt_archive.commit.archive_record import ArchiveRecord
 from ckpt_archive.commit.decision import Action, Decision
 from ckpt_archive.commit.event import Event
@@ -29,6 +30,7 @@ from ckpt_archive.local.share_facts import (
     encode_gap,
     encode_promotion,
 )
+from ckpt_archive.log.batch import Batch, Entry, Unresolved
 from ckpt_archive.names import check_file_tree
 from ckpt_archive.place import Place
 from ckpt_archive.share import Share
@@ -85,6 +87,23 @@ def event() -> Event:
     )  # fmt: skip
 
 
+def batch() -> Batch:
+    """A batch of the log with every kind of entry."""
+    records = [manifest().encode(), launch().encode(), event().encode()]
+    moments = [NOON + timedelta(seconds=number) for number in range(4)]
+    return Batch(
+        archive_id=ARCHIVE_ID, number=7, previous="c" * 64, first_entry=123, sealed_at=moments[3], sealed_by="node-a",
+        watermark=moments[3], swept_at=NOON, entries=(
+            Entry.of_record("commit", "", records[0], moments[0], layout.manifest(*_place())),
+            Entry.of_record("launch", "", records[1], moments[1], layout.attempt_record("run-a", 3)),
+            Entry.of_record("event", "e" * 32, records[2], moments[2], layout.event_record("held", "e" * 32, NOON)),
+            Entry.finding("log/pending/odd", NOON, "it is no marker", "d" * 64),
+            Entry.finding("log/pending/gone", NOON, "it vanished"),
+        ),
+        unresolved=(Unresolved("log/pending/2026/03/01/12/waiting", "commit", NOON),),
+    )  # fmt: skip
+
+
 def seal() -> Seal:
     """Of a share."""
     files = tuple(SealedFile(path, len(data), 10**18 + 7, 42) for path, data in sorted(FILES.items()))
@@ -131,6 +150,14 @@ def _marker_taken(found: Marker) -> None:
     _again(Marker.decode)(found)
     require(len(found.identity) == 32, "an id of another length")
     require(".." not in found.record_key and found.record_key.count("/") in (3, 4, 5), "a key of another shape")
+
+
+def _batch_taken(found: Batch) -> None:
+    _again(Batch.decode)(found)
+    require(found.number > 0 and found.first_entry >= 0, "it counts below its beginning")
+    require((found.number == 1) == (not found.previous), "it follows nothing")
+    require(all(entry.digest or entry.kind == "finding" for entry in found.entries), "a record without a digest")
+    require(all(len(entry.id) == 32 and entry.subject for entry in found.entries), "an entry about nothing")
 
 
 def _local_launch() -> LocalLaunch:
@@ -221,6 +248,7 @@ def record_kinds() -> list[Kind]:
         _kind("decision", decision.encode(), Decision.decode, _again(Decision.decode), 40),
         *(_kind(f"{marker.kind} marker", marker.encode(), Marker.decode, _marker_taken, 20) for marker in markers),
         _kind("event", event().encode(), Event.decode, _again(Event.decode), 60),
+        _kind("batch", batch().encode(), Batch.decode, _batch_taken, 60),
         _kind("seal", seal().encode(), Seal.decode, _again(Seal.decode), 90),
         _kind("digests", record.encode("digests", first.share.to_json(), {}), _digests, _share_taken, 50),
         _kind("local launch", _local_launch().encode(), LocalLaunch.decode, _again(LocalLaunch.decode), 40),
