@@ -43,7 +43,7 @@ _NAMES = {name: arrow.file_schema(table).names for name, table in TABLES.items()
 # What a finding says, and what follows from the bytes of a record alone.
 _OF_BYTES = {EVENTS.name: ("reason", "digest"), SYNC_LOG.name: ("batch_sha256", "findings", "entries", "unresolved")}
 _STRICTLY_EVERY = 8
-_NOISE = 7  # every so manieth bit is flipped
+_NOISE = 7  # from one flipped bit to the next
 # A reconciliation leaves alone what may still be on its way.
 _LATER = timedelta(hours=3)
 # Rows that come from one record each, whatever others say.
