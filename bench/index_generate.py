@@ -1,6 +1,6 @@
 """Generate the index of an archive of years: random and prefixed run ids, restarts, forks 59 deep, 1 to 1,000 ranks.
 
-    python bench/index_generate.py --checkpoints 1000000 --out /tmp/scale/1m [--files-per 10] [--columns] [--json]
+    python bench/index_generate.py --checkpoints 1000000 --out /disk/1m [--files-per 10] [--columns] [--json]
 
 Memory stays bounded by one month. The same arguments give the same rows.
 """

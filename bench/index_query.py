@@ -1,6 +1,6 @@
 """Ask every saved question of an archive's index, cold and warm.
 
-    python bench/index_query.py /tmp/scale/10m [--rounds 3] [--only NAME …] [--json FILE] [--markdown FILE]
+    python bench/index_query.py /disk/10m [--rounds 3] [--only NAME …] [--json FILE] [--markdown FILE]
 
 Cold: the index's files are dropped from the page cache, then a new process asks. Warm: the same process asks again, five
 times. The clock runs from the call of the query engine to the last row shown (the first 10,000); starting Python and

@@ -1,6 +1,6 @@
 """Look checkpoints up by run and step, and by digest, in an index on a local S3 server (SeaweedFS, the dev server).
 
-    python bench/index_s3.py /tmp/scale/1m [--rounds 5] [--folder /some/disk] [--json FILE]
+    python bench/index_s3.py /disk/1m [--rounds 5] [--folder /some/disk] [--json FILE]
 
 The index is copied into the server's bucket first. First: a new process asks. Warm: it asks the same again, and then others
 of the same kind, each once: their index files' footers are known, their rows are not.

@@ -1,10 +1,11 @@
 """`ckpt-archive query`."""
 
 import csv
+import math
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime, time
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ from ckpt_archive.errors import InvalidInputError, UnavailableError
 from ckpt_archive.index.query.answer import Answer, json_value, shown
 from ckpt_archive.index.query.asking import Question
 from ckpt_archive.index.questions import SavedQuestion, saved_question, saved_questions
+from ckpt_archive.strictjson import Json
 
 if TYPE_CHECKING:
     from ckpt_archive.index.query.engine import Engine, Watch
@@ -33,9 +35,9 @@ _MOST_SQL_BYTES = 1 << 20
 
 def moment(text: str) -> datetime:
     """An instant (of UTC where no zone is named), or the end of a day in UTC."""
+    with suppress(ValueError):
+        return datetime.combine(date.fromisoformat(text), time.max, UTC)
     try:
-        if len(text) == len("2026-01-31"):
-            return datetime.combine(date.fromisoformat(text), time.max, UTC)
         found = datetime.fromisoformat(text)
     except ValueError as error:
         raise click.BadParameter(f"{text!r} is neither a date such as 2026-01-31 nor a time") from error
@@ -46,7 +48,7 @@ def moment(text: str) -> datetime:
     "query",
     example=(
         "ckpt-archive query 'SELECT run, max(step) FROM checkpoints GROUP BY run'\n"
-        "ckpt-archive query --saved reconstruct-checkpoint -p run=llama-7b -p step=1000"
+        "ckpt-archive query --saved checkpoint -p run=llama-7b -p attempt=0 -p step=1000"
     ),
     exits=(3, 4, 6, 7),
 )
@@ -149,7 +151,8 @@ def _print(frame: Frame, answer: Answer) -> None:
         return
     rows = answer.objects()
     if frame.as_json or not sys.stdout.isatty():
-        rows = [{name: json_value(value) for name, value in row.items()} for row in rows]
+        spelled = json_value if frame.as_json else _in_line
+        rows = [{name: spelled(value) for name, value in row.items()} for row in rows]
     screen.rows(columns, rows, nothing="No rows.")
     _tell(frame, answer.has_more, len(answer.rows), answer.notes)
 
@@ -210,11 +213,16 @@ def _replaced(path: str) -> Iterator[str]:
 
 
 def _cell(value: object) -> str:
-    """A value in a line of CSV: as in JSON, texts without quotes, nothing for NULL."""
-    found = json_value(value)
+    """A value in a line of CSV: texts without quotes, nothing for NULL."""
+    found = _in_line(value)
     if found is None:
         return ""
     return found if isinstance(found, str) else printable.document(found).rstrip("\n")
+
+
+def _in_line(value: object) -> Json:
+    """A value as JSON has it, but for numbers that are not finite: in a line these are no NULL."""
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else json_value(value)
 
 
 def _tell(frame: Frame, has_more: bool, count: int, notes: tuple[str, ...]) -> None:

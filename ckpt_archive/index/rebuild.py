@@ -8,8 +8,10 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ckpt_archive import errors
 from ckpt_archive.commit import layout
 from ckpt_archive.errors import ConflictError, UnavailableError
+from ckpt_archive.index.checking_log import log_differences, snapshot_of
 from ckpt_archive.index.fetching import Fetcher
 from ckpt_archive.index.projection import Projection, batches
 from ckpt_archive.index.schema import TABLES, Table
@@ -68,7 +70,7 @@ def rebuild(
     # Hours may have passed, and credentials expired.
     location = location.renewed()
     for name, table in TABLES.items():
-        opened, is_new = _opened(store, location, table)
+        opened, is_new = _opened(store, machine, location, table)
         if is_new:
             renewed.append(name)
         _swap(store, machine, opened, replay)
@@ -110,16 +112,32 @@ class _Replay:
             self.files[name] += files
 
 
-def _opened(store: Store, location: Location, table: Table) -> tuple[OpenTable, bool]:
+def _opened(store: Store, machine: Machine, location: Location, table: Table) -> tuple[OpenTable, bool]:
     """The table, and whether it had to be made because its own log could not be read."""
     try:
         opened = open_or_create(location, table)
         opened.files()
+        _check_log(store, machine, opened)
     except UnreadableError as error:
         _log.warning("%s; it is dropped and made anew", error.message)
         _drop(store, table)
         return open_or_create(location, table), True
     return opened, False
+
+
+def _check_log(store: Store, machine: Machine, opened: OpenTable) -> None:
+    """Check that whoever reads the table's own log strictly understands it too, and as it is meant.
+
+    Raises:
+        UnreadableError: If not.
+    """
+    name = opened.table.name
+    try:
+        differences = list(log_differences(snapshot_of(store, machine.executor, name), opened))
+    except errors.IntegrityError as error:
+        raise UnreadableError(error.message, hint=error.hint) from error
+    if differences:
+        raise UnreadableError(f"the log of the index table {name} is damaged: {differences[0].what}")
 
 
 def _require_files(store: Store, table: Table, replay: _Replay) -> None:

@@ -19,6 +19,7 @@ APP = "ckpt-archive"
 COMPACTION_APP = "ckpt-archive/compact"
 LOG_SEQ = "log_seq"
 MONTH = "month"
+RUN = "run"
 
 
 class Type(enum.StrEnum):
@@ -61,7 +62,7 @@ class Table:
         sort_by: Rows of a file are in this order, so that a range of a run is found by the statistics of row groups.
         known_at: The column by the store's clock that says when the archive came to know it, for questions "as of".
         monthly: Whether files are partitioned by `MONTH`, the month of `known_at` in UTC; the column is then part of it.
-        bloom: Columns with a bloom filter, because they are looked up by a digest.
+        bloom: Columns with a Bloom filter, because one value of them is looked up in files of many.
     """
 
     name: str
@@ -163,7 +164,7 @@ CHECKPOINTS = Table(
     sort_by=("run", "attempt", "step"),
     known_at="committed_at",
     monthly=True,
-    bloom=("manifest_sha256",),
+    bloom=(RUN, "manifest_sha256"),
 )
 
 FILES = Table(
@@ -192,7 +193,7 @@ FILES = Table(
     sort_by=("run", "attempt", "step", "rank", "path"),
     known_at="committed_at",
     monthly=True,
-    bloom=("sha256",),
+    bloom=(RUN, "sha256"),
 )
 
 METRICS = Table(
@@ -209,6 +210,7 @@ METRICS = Table(
     sort_by=("run", "name", "attempt", "step"),
     known_at="committed_at",
     monthly=True,
+    bloom=(RUN,),
 )
 
 RUNS = Table(
@@ -368,7 +370,7 @@ EVENTS = Table(
     sort_by=("kind", "run", "attempt", "step"),
     known_at="recorded_at",
     monthly=True,
-    bloom=("digest",),
+    bloom=(RUN, "digest"),
 )
 
 SIGNERS = Table(

@@ -212,6 +212,6 @@ def _objects(data: bytes, key: str) -> list[dict[str, Json]]:
         found = [json.loads(line) for line in data.splitlines() if line.strip()]
     except (RecursionError, ValueError) as error:
         raise wrong(key, "it is not JSON") from error
-    if not all(isinstance(item, dict) for item in found):
+    if not found or not all(isinstance(item, dict) for item in found):
         raise wrong(key, "it does not hold objects")
     return found

@@ -17,7 +17,7 @@ import deltalake
 import pyarrow as pa
 from deltalake import DeltaTable
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
-from deltalake.transaction import AddAction, CommitProperties, RemoveAction, Transaction
+from deltalake.transaction import AddAction, CommitProperties, PostCommitHookProperties, RemoveAction, Transaction
 
 from ckpt_archive import errors
 from ckpt_archive.commit import layout
@@ -79,10 +79,13 @@ class OpenTable:
         self.table = table
         self._location = location
         self._handle = handle
+        # The library reads its log again for each of these, and lists it after each commit: here only when it is needed.
+        self._transactions: dict[str, int] = {}
+        self._is_behind = False
 
     @property
     def number(self) -> int:
-        """The last log batch that is in it."""
+        """The last log batch that is in it, as far as is known here."""
         return self._transaction(APP)
 
     @property
@@ -93,6 +96,7 @@ class OpenTable:
     @property
     def version(self) -> int:
         """Of the Delta log."""
+        self._catch_up()
         return self._handle.version()
 
     @property
@@ -106,16 +110,27 @@ class OpenTable:
         return [column.name for column in self._handle.schema().fields]
 
     def _transaction(self, app: str) -> int:
-        with failures(self.table.name, self._location.url):
-            return self._handle.transaction_version(app) or 0
+        if app not in self._transactions:
+            self._catch_up()
+            with failures(self.table.name, self._location.url):
+                self._transactions[app] = self._handle.transaction_version(app) or 0
+        return self._transactions[app]
 
     def reload(self) -> None:
         """See what stands now."""
+        self._transactions.clear()
         with failures(self.table.name, self._location.url):
             self._handle.update_incremental()
+        self._is_behind = False
+
+    def _catch_up(self) -> None:
+        """After a commit of ours: see it, and what others have committed since."""
+        if self._is_behind:
+            self.reload()
 
     def files(self) -> list[DataFile]:
         """The live files."""
+        self._catch_up()
         with failures(self.table.name, self._location.url):
             rows = pa.table(self._handle.get_add_actions(flatten=False)).to_pylist()
         return sorted((_file(row) for row in rows), key=lambda file: file.path)
@@ -132,7 +147,14 @@ class OpenTable:
             RefusedError: If the table has moved on; nothing was added.
             UnavailableError: If the store does not answer: it may have been added, which the next load shows.
         """
-        assert number > self.number, (number, self.number)
+        known = self.number
+        assert number > known, (number, known)
+        self._catch_up()
+        if self.number != known:
+            raise RefusedError(
+                f"somebody else has added to the index table {self.table.name} in {self._location.url}",
+                hint="Load it again and go on from there.",
+            )
         self._commit([_add(file, now, data_change=True) for file in files], {APP: number})
 
     def replace(
@@ -168,9 +190,22 @@ class OpenTable:
         partition_by = [MONTH] if self.table.monthly else []
         with failures(self.table.name, self._location.url):
             self._handle.create_write_transaction(
-                list(actions), "append", self._handle.schema(), partition_by=partition_by, commit_properties=properties
+                list(actions),
+                "append",
+                self._handle.schema(),
+                partition_by=partition_by,
+                commit_properties=properties,
+                # It would list the log after every commit; `tidy_log` does it once a day.
+                post_commithook_properties=PostCommitHookProperties(cleanup_expired_logs=False),
             )
-            self._handle.update_incremental()
+        self._transactions.update(transactions)
+        self._is_behind = True
+
+    def tidy_log(self) -> None:
+        """Remove commits of the Delta log that a checkpoint of it has replaced and that are older than its retention."""
+        self._catch_up()
+        with failures(self.table.name, self._location.url):
+            self._handle.cleanup_metadata()
 
     def add_missing_columns(self) -> None:
         """Give a table of an older release the columns of this one; old rows have NULL there."""
@@ -339,6 +374,8 @@ def failures(table: str, url: str) -> Iterator[None]:
 
 def _sentence(error: BaseException) -> str:
     """The library draws trees with colours."""
-    words = "".join(letter for letter in str(error) if letter.isprintable() or letter.isspace()).split()
+    # Lines of a stack follow a line that says so.
+    said = str(error).partition("\n   0: <unknown>")[0]
+    words = "".join(letter for letter in said if letter.isprintable() or letter.isspace()).split()
     text = " ".join(word for word in words if word not in ("[31m↳[0m", "[31m↳", "↳"))
     return text[:1000].rstrip(".") or type(error).__name__

@@ -74,6 +74,8 @@ def vacuum(store: Store, opened: OpenTable, margin: timedelta = DEFAULT_MARGIN, 
     if not dry_run:
         for info in unneeded:
             store.delete(info.key)
+        # Last, because what was replaced within the margin is told by commits.
+        opened.tidy_log()
     return Vacuumed(len(unneeded), sum(info.size_bytes for info in unneeded))
 
 

@@ -6,7 +6,7 @@ and endpoint, or `Connection` names them, so nobody has to say anything twice.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from ckpt_archive.errors import DeniedError, InvalidInputError
 from ckpt_archive.store.s3_connection import Connection
@@ -39,10 +39,16 @@ def location(url: str, connection: Connection | None = None) -> Location:
         connection: Which S3 server, if the AWS SDK is not to find out itself.
 
     Raises:
-        InvalidInputError: If only this process knows the store.
+        InvalidInputError: If only this process knows the store, or the library would look elsewhere.
         DeniedError: If there are no credentials.
     """
     parts = urlsplit(url)
+    # It decodes a path, here once and there twice, so what is encoded for it goes astray as well: perhaps to another archive.
+    if unquote(url) != url or "\\" in url:
+        raise InvalidInputError(
+            f"{url} can not have an index: there is a '\\', or a '%' before two hexadecimal digits, in its path",
+            hint="Everything else works. For an index, copy the archive to a path without these.",
+        )
     match parts.scheme:
         case "file":
             return Location(url.rstrip("/"))

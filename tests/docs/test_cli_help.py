@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from datetime import date
 
 import click
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from ckpt_archive.cli import exits
 from ckpt_archive.cli.group import Verbs
 from ckpt_archive.cli.main import VERBS, group, run
+from ckpt_archive.index.questions import saved_question
 
 SPOKEN = re.compile(r"\s+")
 
@@ -117,3 +119,12 @@ def test_the_agents_help_says_what_the_first_and_the_second_signal_do() -> None:
     text = SPOKEN.sub(" ", _help("agent"))
     assert "first SIGTERM or Ctrl-C lets it finish the checkpoint under way" in text
     assert "second one ends it at once. That is safe" in text
+
+
+def test_what_an_example_asks_can_be_asked() -> None:
+    asked = [shlex.split(example) for example in _examples(_help("query")) if "--saved" in example]
+    assert asked
+    for words in asked:
+        question = saved_question(words[words.index("--saved") + 1])
+        given = dict(words[at + 1].split("=", 1) for at, word in enumerate(words) if word == "-p")
+        assert question.bound(given, date(2026, 1, 31))

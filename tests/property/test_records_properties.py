@@ -31,6 +31,7 @@ from ckpt_archive.local.launch_records import LocalAttempt, LocalLaunch, Resume
 from ckpt_archive.local.quarantine import quarantined
 from ckpt_archive.local.sealed import Seal
 from ckpt_archive.local.staging import Staging
+from ckpt_archive.log.batch import Batch
 from ckpt_archive.share import Share
 from ckpt_archive.strictjson import Json
 from ckpt_archive.testing.staged import local_machine
@@ -57,6 +58,7 @@ DECODERS: Mapping[str, Decode] = {
     "promote": share_facts.decode_promotion,
     "receipt": Receipt.decode,
     "seal": Seal.decode,
+    "sequence": Batch.decode,
 }
 """How each kind is read."""
 
@@ -69,7 +71,7 @@ LONGEST_CPU_SECONDS = 1.0
 
 def _golden() -> dict[str, list[bytes]]:
     found: dict[str, list[bytes]] = {}
-    for path in sorted(GOLDEN.rglob("*.json")):
+    for path in sorted((*GOLDEN.rglob("*.json"), *(GOLDEN / "archive" / "log" / "seq").iterdir())):
         if "files" not in path.parts:
             data = path.read_bytes()
             found.setdefault(str(json.loads(data)["format"]).removeprefix("ckpt-archive/"), []).append(data)

@@ -99,7 +99,7 @@ def test_values_of_every_type(query: Query) -> None:
     ]
     (row,) = list(csv.DictReader(io.StringIO(query(sql, "--csv")[1])))
     assert row["l"] == "[1,null]"
-    assert (row["b"], row["n"], row["z"]) == ("true", "", "2026-01-02T03:04:05.000000Z")
+    assert (row["b"], row["n"], row["z"]) == ("true", "nan", "2026-01-02T03:04:05.000000Z")
 
 
 def test_csv(query: Query) -> None:
@@ -342,3 +342,15 @@ def test_the_public_method(url: str, tmp_path: Path) -> None:
     assert (answer.objects(), answer.has_more) == ([{"run": "run-000000", "n": 1000}], True)
     assert archive.query("SELECT 1 AS a", cache=tmp_path / "cache", memory_bytes=1 << 28).rows == ((1,),)
     assert archive.engine() is archive.engine()
+
+
+def test_a_number_that_is_not_finite_is_not_taken_for_null_in_a_line(query: Query) -> None:
+    sql = "SELECT 'nan'::DOUBLE AS n, 'inf'::DOUBLE AS i, '-inf'::DOUBLE AS m, NULL::DOUBLE AS none"
+    assert query(sql)[1] == "nan\tinf\t-inf\t\n"
+    assert query(sql, "--csv")[1] == "n,i,m,none\nnan,inf,-inf,\n"
+
+
+def test_a_day_is_its_end_however_it_is_spelled() -> None:
+    end = cmd_query.moment("2026-01-31")
+    assert (end.day, end.hour) == (31, 23)
+    assert cmd_query.moment("20260131") == cmd_query.moment("2026-W05-6") == end

@@ -30,6 +30,7 @@ from ckpt_archive.local.quarantine import quarantined
 from ckpt_archive.local.ring import scan
 from ckpt_archive.local.sealed import Seal
 from ckpt_archive.local.staging import RunStaging, Staging
+from ckpt_archive.log.batch import Batch
 from ckpt_archive.place import Place
 from ckpt_archive.restore.proof import prove
 from ckpt_archive.share import Share
@@ -38,7 +39,10 @@ from ckpt_archive.testing.staged import local_machine
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 GOLDEN = FIXTURES / "format-1"
-RECORDS = sorted(str(path.relative_to(GOLDEN)) for path in GOLDEN.rglob("*.json") if "files" not in path.parts)
+BATCHES = sorted((GOLDEN / "archive" / layout.SEQUENCE).iterdir())
+RECORDS = sorted(
+    str(path.relative_to(GOLDEN)) for path in (*GOLDEN.rglob("*.json"), *BATCHES) if "files" not in path.parts
+)
 MACHINE = local_machine()
 
 
@@ -108,6 +112,7 @@ KEPT: Mapping[str, Reencode] = {
     "marker": lambda data: Marker.decode(data, "it").encode(),
     "receipt": lambda data: Receipt.decode(data, "it").encode(),
     "seal": lambda data: Seal.decode(data, "it").encode(),
+    "sequence": lambda data: Batch.decode(data, "it").encode(),
 }
 """The kinds whose unknown members are kept when they are encoded again."""
 
@@ -185,12 +190,12 @@ def test_unknown_members_are_accepted_and_kept(path: str) -> None:
 
 
 def with_unknown_members(members: dict[str, Json]) -> dict[str, Json]:
-    """As a newer release may write it: more at the top, and in the entries of files, objects and receipts."""
+    """As a newer release may write it: more at the top, and in the entries of files, objects, receipts and batches."""
     entries = {
         name: [
             {**entry, "tensors": [{"name": "w", "shape": [2]}], "timings": {"seconds": 1.5}} for entry in members[name]
         ]
-        for name in ("files", "objects", "receipts")
+        for name in ("files", "objects", "receipts", "entries")
         if isinstance(members.get(name), list)
     }
     if members["format"] == "ckpt-archive/seal":
@@ -234,6 +239,20 @@ def test_launches_and_decisions_are_understood(archive: Archive) -> None:
     assert latest(store, MAKE.TWO) == Place(MAKE.TWO, 0, 1000)
     actions = {step: found.action for step, found in read_decisions(store, MAKE.ONE, 1).items()}
     assert actions == {400: GAP, 700: PROMOTE}
+
+
+def test_the_log_holds_every_record_once() -> None:
+    (path,) = BATCHES
+    batch = Batch.decode(path.read_bytes(), "it")
+    root = GOLDEN / "archive"
+    logged = {entry.key: entry.digest for entry in batch.entries}
+    found = [
+        *(root / "manifests").rglob("*.json"),
+        *(root / "runs").rglob("*.json"),
+        *(root / "log/events").rglob("*.json"),
+    ]
+    assert logged == {str(path.relative_to(root)): sha256_hex(path.read_bytes()) for path in found}
+    assert len(batch.entries) == len(logged)
 
 
 def test_a_manifest_names_the_digests_that_sha256sum_prints() -> None:

@@ -135,7 +135,8 @@ class Engine:
         for name in missing:
             if name in schema.TABLES:
                 raise NotFoundError(
-                    f"the index of {self._store.url} has no table {name} yet", hint="Run `ckpt-archive index sync`."
+                    f"the index of {self._store.url} has no table {name}",
+                    hint="Run `ckpt-archive index sync`; if somebody removed it, `ckpt-archive index rebuild`.",
                 )
             raise failures.no_table(name, schema.TABLES)
         return found

@@ -27,7 +27,8 @@ def vanished() -> VanishedError:
     """The error for files that are not there any more."""
     return VanishedError(
         "files of the index were removed while they were read",
-        hint="Ask again. If this happens often, let `ckpt-archive index vacuum` keep files for longer.",
+        hint="Ask again. If this happens often, let `ckpt-archive index vacuum` keep files for longer; if it always does, "
+        "run `ckpt-archive index rebuild`.",
     )
 
 

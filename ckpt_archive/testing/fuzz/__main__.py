@@ -1,10 +1,10 @@
-"""``python -m ckpt_archive.testing.fuzz malformed --count 1000000`` and ``… flips --count 100000``."""
+"""``python -m ckpt_archive.testing.fuzz malformed --count 1000000`` and ``… flips``, ``log-flips``, ``index-flips``."""
 
 import sys
 
 import click
 
-from ckpt_archive.testing.fuzz import flips, malformed
+from ckpt_archive.testing.fuzz import flips, index_flips, log_flips, malformed
 from ckpt_archive.testing.fuzz.everything import all_kinds, work_folder
 
 
@@ -34,6 +34,25 @@ def flips_command(count: int, start: int) -> None:
     with work_folder() as folder:
         result = flips.run(folder, count, start, click.echo)
     click.echo(flips.report(result))
+    sys.exit(bool(result.findings))
+
+
+@main.command(name="log-flips")
+@click.option("--count", default=2_000, show_default=True, help="How many bits.")
+def log_flips_command(count: int) -> None:
+    """Single bits of what the log is made from and of the log: sealed, projected, compared."""
+    result = log_flips.run(count, click.echo)
+    click.echo(log_flips.report(result))
+    sys.exit(bool(result.findings))
+
+
+@main.command(name="index-flips")
+@click.option("--count", default=1_000, show_default=True, help="How many bits.")
+def index_flips_command(count: int) -> None:
+    """Single bits of the files of an index: asked, checked, rebuilt."""
+    with work_folder() as folder:
+        result = index_flips.run(folder, count, click.echo)
+    click.echo(index_flips.report(result))
     sys.exit(bool(result.findings))
 
 

@@ -96,7 +96,7 @@ class Scene:
         """
         with self._flipped(flip), guard.ending():
             asked, checked = self._both(flip)
-            require(asked == TRUE or checked != CLEAN, "a question is answered wrongly, and the check is content")
+            require(asked != WRONG_ROWS or checked != CLEAN, "a question is answered wrongly, and the check is content")
         if turn % _REBUILT_EVERY == 0:
             self._mended(flip)
         return asked, checked
