@@ -6,10 +6,13 @@ BIN := $(VENV)/bin
 SEEDS ?= 1000
 HOURS ?=
 KILLS ?= 100
+MINUTES ?= 10
+CHECKPOINTS ?= 1000000
+BENCH ?= .bench
 PYTEST_WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check lint format types layers dependencies test coverage demo soak siege clean
+.PHONY: help setup check lint format types layers dependencies test coverage demo soak siege race bench clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' Makefile
@@ -65,6 +68,13 @@ soak: $(VENV)/.setup  ## simulated lives on all cores: SEEDS=1000 of them, or HO
 siege: $(VENV)/.setup  ## KILLS=100 real processes killed beside a real server, and a quarter as many beside a cluster
 	$(BIN)/python -m ckpt_archive.testing.siege --kills $(KILLS)
 	$(BIN)/python -m ckpt_archive.testing.siege --kills $$(($(KILLS) / 4)) --cluster
+
+race: $(VENV)/.setup  ## MINUTES=10 of syncs, compactions and questions at once, killed at random; every row accounted for at the end
+	$(BIN)/python -m ckpt_archive.testing.sync_race --minutes $(MINUTES)
+
+bench: $(VENV)/.setup  ## the index at 0.1 to CHECKPOINTS=1000000 checkpoints, in the folder BENCH; ten million need 10 GB there
+	$(BIN)/python -m pip install --quiet --group bench
+	$(BIN)/python bench/index_scale.py --folder $(BENCH) --largest $(CHECKPOINTS)
 
 clean:  ## remove everything that was made here
 	rm -rf $(VENV) build dist htmlcov .coverage .coverage.* *.egg-info

@@ -16,6 +16,8 @@ _NO_COLUMN = re.compile(
     r"""(?:Referenced column|Column with name|(?:Values list|Table) "?\w*"? does not have a column named) "?([^" ]+)"?"""
 )
 _NO_TABLE = re.compile(r"(?:Table with name|Referenced table) \"?([^\" ]+)\"? ")
+# The one thing that it says about a file without its name: what is at its end can not be understood.
+_DAMAGED = "TProtocolException"
 _SEVERAL = 3
 
 
@@ -45,7 +47,7 @@ def converted(error: duckdb.Error, paths: Iterable[str], columns: Columns) -> Ck
         return CapacityError(
             "the question takes more memory than it may have", hint="Give it more with --memory, or ask for less."
         )
-    if any(path in text for path in paths):
+    if _DAMAGED in text or any(path in text for path in paths):
         return IntegrityError(
             f"the index can not be read: {_first_line(text)}",
             hint="It can be made anew at any time: run `ckpt-archive index rebuild`.",
