@@ -138,5 +138,8 @@ def _failures(key: str) -> Iterator[None]:
         yield
     except errors.NotFoundError as error:
         raise errors.IntegrityError(f"{key}, a file of the index, is missing", hint=hint) from error
+    except errors.IntegrityError as error:
+        # The store speaks of objects that receipts name.
+        raise errors.IntegrityError(error.message, hint=hint) from error
     except (pa.ArrowException, OSError, ValueError) as error:
         raise errors.IntegrityError(f"{key}, a file of the index, is damaged: {error}", hint=hint) from error

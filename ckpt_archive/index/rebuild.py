@@ -134,7 +134,8 @@ def _check_log(store: Store, machine: Machine, opened: OpenTable) -> None:
     name = opened.table.name
     try:
         differences = list(log_differences(snapshot_of(store, machine.executor, name), opened))
-    except errors.IntegrityError as error:
+    except (errors.IntegrityError, errors.InvalidInputError) as error:
+        # Damaged, or only a newer reader understands it.
         raise UnreadableError(error.message, hint=error.hint) from error
     if differences:
         raise UnreadableError(f"the log of the index table {name} is damaged: {differences[0].what}")

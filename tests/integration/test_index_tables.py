@@ -42,7 +42,7 @@ from ckpt_archive.store.file import FileStore
 from ckpt_archive.store.object_store import Location, location
 from ckpt_archive.store.protocol import Store, list_all
 from ckpt_archive.store.s3_connection import Connection
-from ckpt_archive.testing.archives import put
+from ckpt_archive.testing.archives import content, put
 from ckpt_archive.testing.checkpoints import ARCHIVE_ID, NOON
 from ckpt_archive.testing.hooked import HookedStore, Request
 from ckpt_archive.testing.logged import LoggedArchive, all_rows, small_archive, table_rows
@@ -400,6 +400,36 @@ def test_a_table_whose_log_can_not_be_read_is_made_anew(site: Site) -> None:
     assert str(site.rows()) == str(before)
 
 
+def test_a_table_that_only_a_newer_reader_understands_is_made_anew(site: Site) -> None:
+    small_archive(site.store)
+    project_all(site.projector())
+    before = site.rows()
+    folder = layout.index_table("events") + "_delta_log/"
+    features = ["deletionVectors"]
+    protocol = {
+        "minReaderVersion": 3,
+        "minWriterVersion": 7,
+        "readerFeatures": features,
+        "writerFeatures": features,
+    }
+    version = len(list_all(site.store, folder))
+    put(site.store, f"{folder}{version:020d}.json", json.dumps({"protocol": protocol}).encode())
+    done = rebuild(site.store, site.machine, ARCHIVE_ID, site.location)
+    assert done.renewed == ("events",)
+    assert str(site.rows()) == str(before)
+    assert site.check().differences == ()
+
+
+def test_a_file_that_was_cut_off_is_told_to_be_of_the_index(site: Site) -> None:
+    small_archive(site.store)
+    opened = project_all(site.projector()) and site.projector().tables["runs"]
+    key = layout.index_table("runs") + opened.files()[0].path
+    put(site.store, key, b"PAR1")
+    with pytest.raises(IntegrityError, match="runs/") as caught:
+        list(rows(site.store, opened, ["run"]))
+    assert "index rebuild" in caught.value.hint
+
+
 def test_vacuum_removes_what_no_table_names(site: Site) -> None:
     made = LoggedArchive(site.store)
     grow(made, 5)
@@ -533,3 +563,16 @@ def test_only_a_bucket_or_a_folder_can_have_an_index() -> None:
 def test_secrets_are_not_shown() -> None:
     connection = Connection("http://127.0.0.1:9", "AKIA", "canary", "us-east-1")
     assert "canary" not in repr(location("s3://bucket/x", connection))
+
+
+def test_the_check_finds_a_log_that_lies_about_a_file_and_a_rebuild_mends_it(site: Site) -> None:
+    small_archive(site.store)
+    project_all(site.projector())
+    key = f"{layout.index_table('runs')}_delta_log/{1:020d}.json"
+    data = content(site.store, key)
+    put(site.store, key, data.replace(b'maxValues\\":{\\"run\\":\\"tuned', b'maxValues\\":{\\"run\\":\\"atune'))
+    assert content(site.store, key) != data
+    (difference,) = site.check().differences
+    assert "ends with 'atune', not 'tuned'" in difference.what
+    rebuild(site.store, site.machine, ARCHIVE_ID, site.location)
+    assert site.check().differences == ()

@@ -18,7 +18,8 @@ from ckpt_archive import Archive
 from ckpt_archive.cli import cmd_query, main, percent
 from ckpt_archive.cli.verb import Frame
 from ckpt_archive.compose import store_at, system_machine
-from ckpt_archive.errors import UnavailableError
+from ckpt_archive.errors import CapacityError, UnavailableError
+from ckpt_archive.index.query import failures
 from ckpt_archive.index.query.asking import Question
 from ckpt_archive.index.query.engine import Engine, T, Watch
 from ckpt_archive.index.query.result import Result
@@ -153,6 +154,11 @@ def test_a_parquet_file_is_whole_or_what_it_was(query: Query, tmp_path: Path, sq
     assert query(sql, "--parquet", str(target))[0] == code
     assert target.read_bytes() == b"before"
     assert [path.name for path in tmp_path.iterdir()] == ["answer.parquet"]
+
+
+def test_no_room_for_a_parquet_file() -> None:
+    failed = failures.converted(duckdb.IOException('Could not write file "/x/.a": No space left on device'), (), {})
+    assert isinstance(failed, CapacityError)
 
 
 def test_where_a_parquet_file_can_not_be(query: Query, tmp_path: Path) -> None:

@@ -13,9 +13,10 @@ from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from ckpt_archive.compose import store_at, system_machine
 from ckpt_archive.errors import IntegrityError, InvalidInputError, NotFoundError
 from ckpt_archive.executor import InlineExecutor
+from ckpt_archive.index.query import views
 from ckpt_archive.index.query.delta_checkpoint import checkpoint_actions
 from ckpt_archive.index.schema import CHECKPOINTS, RUNS
-from ckpt_archive.index.snapshot import Snapshot, read_snapshot
+from ckpt_archive.index.snapshot import Field, Snapshot, read_snapshot
 from ckpt_archive.store.body import Body
 from ckpt_archive.store.memory import MemoryStore
 from ckpt_archive.store.protocol import Store, list_all
@@ -288,12 +289,45 @@ def test_names_are_url_encoded(store: MemoryStore) -> None:
         [METADATA, added("a", stats="{")],
         [METADATA, {"txn": {"appId": "a"}}],
         [METADATA, {"protocol": {"minWriterVersion": 2}}],
+        [METADATA, added("a", size=float("inf"))],
+        [METADATA, added("a", size=-1)],
+        [METADATA, added("a", stats="[" * 100_000)],
+        [METADATA, added("a", stats='{"minValues":[1]}')],
+        [METADATA, added("a", partitionValues={"month": 7})],
+        [METADATA, {"txn": {"appId": "a", "version": float("nan")}}],
+        [METADATA, [[[]]], {"add": {"path": "a"}}],
+        [],
     ],
 )
 def test_a_damaged_log(store: MemoryStore, actions: list[Any]) -> None:
     put(store, f"{0:020d}.json", *actions)
     with pytest.raises(IntegrityError, match="the Delta log"):
         snapshot(store)
+
+
+@pytest.mark.parametrize(
+    "hint", [{"version": 1e999}, {"version": 0, "parts": 10**12}, {"version": 0, "parts": "x"}, []]
+)
+def test_a_hint_that_names_nothing_possible(store: MemoryStore, hint: Any) -> None:
+    put(store, f"{0:020d}.json", METADATA)
+    put(store, "_last_checkpoint", hint)
+    with pytest.raises(IntegrityError, match="_last_checkpoint"):
+        snapshot(store)
+
+
+def test_a_line_that_is_nested_without_end(store: MemoryStore) -> None:
+    store.create(f"{FOLDER}_delta_log/{0:020d}.json", Body.of(b"[" * 100_000))
+    with pytest.raises(IntegrityError, match="it is not JSON"):
+        snapshot(store)
+
+
+@pytest.mark.parametrize(
+    "kind", ["decimal(1) AS x; DROP TABLE y; --", "decimal(1, 0)) --", {"type": "map"}, ["long"], None]
+)
+def test_a_column_type_is_one_of_those_that_there_are(kind: Any) -> None:
+    with pytest.raises(IntegrityError, match="unknown column type"):
+        views.duckdb_type(Field("a", kind))
+    assert views.duckdb_type(Field("a", "decimal(38,2)")) == "DECIMAL(38,2)"
 
 
 def test_a_commit_that_is_missing(store: MemoryStore) -> None:

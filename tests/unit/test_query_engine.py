@@ -190,7 +190,7 @@ def test_no_index(store: Store) -> None:
 
 def test_a_table_that_is_not_there_yet(store: Store) -> None:
     HandWritten(store, CHECKPOINTS)
-    with pytest.raises(NotFoundError, match="has no table runs yet"):
+    with pytest.raises(NotFoundError, match="has no table runs"):
         rows(store, "SELECT * FROM runs, checkpoints")
     assert rows(store, "WITH runs AS (SELECT 1 AS a) SELECT a FROM runs") == [(1,)]
 

@@ -1,6 +1,8 @@
 """What DuckDB says went wrong, in our words: whose fault it is, and what to do next."""
 
 import difflib
+import errno
+import os
 import re
 from collections.abc import Collection, Iterable, Mapping
 
@@ -18,6 +20,7 @@ _NO_COLUMN = re.compile(
 _NO_TABLE = re.compile(r"(?:Table with name|Referenced table) \"?([^\" ]+)\"? ")
 # The one thing that it says about a file without its name: what is at its end can not be understood.
 _DAMAGED = "TProtocolException"
+_NO_ROOM = os.strerror(errno.ENOSPC)
 _SEVERAL = 3
 
 
@@ -47,6 +50,8 @@ def converted(error: duckdb.Error, paths: Iterable[str], columns: Columns) -> Ck
         return CapacityError(
             "the question takes more memory than it may have", hint="Give it more with --memory, or ask for less."
         )
+    if _NO_ROOM in text:
+        return CapacityError("there is no room left for the file", hint="Free space there, or use another folder.")
     if _DAMAGED in text or any(path in text for path in paths):
         return IntegrityError(
             f"the index can not be read: {_first_line(text)}",

@@ -39,7 +39,7 @@ _PATHS = (
     "%5fdelta_log/x", "month=2026-01/*.parquet", "month=2026-02/00000001.parquet", "x'); DROP TABLE x; --", "a\0b",
     "%00", "%", "%zz", "\ud800", "x" * 5_000,
 )  # fmt: skip
-_TYPES = (
+_TYPES: tuple[Any, ...] = (
     "decimal(38,2)", "decimal(1) ) ; DROP TABLE x; --", "decimal(", "string'); --", {"type": "array"},
     {"type": "array", "elementType": {"type": "map", "keyType": "string", "valueType": "long"}},
     {"type": "struct", "fields": [{"name": 'a" b', "type": "long"}]}, {"type": "struct", "fields": 5}, [], None, 5,

@@ -122,8 +122,8 @@ def _marker_of(entry: Entry) -> Marker:
             attempt = Attempt(entry.key.split("/")[1], layout.attempt_number(entry.key))
             return Marker(ARCHIVE_ID, MarkerKind.LAUNCH, attempt, entry.digest)
         case "decision":
-            _, run, _, attempt, step = entry.key.removesuffix(".json").split("/")
-            return Marker(ARCHIVE_ID, MarkerKind.DECISION, Place(run, int(attempt), int(step)), entry.digest)
+            _, run, _, launch, step = entry.key.removesuffix(".json").split("/")
+            return Marker(ARCHIVE_ID, MarkerKind.DECISION, Place(run, int(launch), int(step)), entry.digest)
     name = layout.event_name(entry.key)
     return Marker.of_event(ARCHIVE_ID, name.kind, name.identity, name.moment)
 
