@@ -441,7 +441,7 @@ class Archive:
         return self._engines[folder, memory_bytes]
 
     def sync(self, *, budget_seconds: float = math.inf) -> "MaintainReport":
-        """Bring what is new into the log, and into the index where `ckpt-archive[index]` is installed; errors are in the report."""
+        """Bring what is new into the log, and into the index if its libraries are installed; errors are in the report."""
         from ckpt_archive import compose
 
         return compose.sync_once(self._machine, self.connection, budget_seconds=budget_seconds)

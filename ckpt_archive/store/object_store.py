@@ -43,7 +43,7 @@ def location(url: str, connection: Connection | None = None) -> Location:
         DeniedError: If there are no credentials.
     """
     parts = urlsplit(url)
-    # It decodes a path, here once and there twice, so what is encoded for it goes astray as well: perhaps to another archive.
+    # It decodes a path, here once and there twice, so what is encoded for it goes astray as well, perhaps elsewhere.
     if unquote(url) != url or "\\" in url:
         raise InvalidInputError(
             f"{url} can not have an index: there is a '\\', or a '%' before two hexadecimal digits, in its path",
