@@ -1,6 +1,7 @@
 """The tables of the index, in a folder and on a real server: each batch once in each table, whatever happens."""
 
 import itertools
+import json
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,10 +19,18 @@ from ckpt_archive.clock import SystemClock
 from ckpt_archive.commit import layout
 from ckpt_archive.devserver import DevServer
 from ckpt_archive.disk.posix import PosixFileSystem
-from ckpt_archive.errors import ConflictError, DeniedError, InvalidInputError, NotFoundError, UnavailableError
+from ckpt_archive.errors import (
+    ConflictError,
+    DeniedError,
+    IntegrityError,
+    InvalidInputError,
+    NotFoundError,
+    UnavailableError,
+)
 from ckpt_archive.index import tables
 from ckpt_archive.index.check import Checked, check
 from ckpt_archive.index.compaction import compact
+from ckpt_archive.index.reading import rows
 from ckpt_archive.index.rebuild import rebuild
 from ckpt_archive.index.schema import CHECKPOINTS, FILES, SYNC_LOG, TABLES
 from ckpt_archive.index.sink import Sink
@@ -422,7 +431,8 @@ def test_a_table_that_only_a_newer_reader_understands_is_made_anew(site: Site) -
 
 def test_a_file_that_was_cut_off_is_told_to_be_of_the_index(site: Site) -> None:
     small_archive(site.store)
-    opened = project_all(site.projector()) and site.projector().tables["runs"]
+    project_all(site.projector())
+    opened = site.projector().tables["runs"]
     key = layout.index_table("runs") + opened.files()[0].path
     put(site.store, key, b"PAR1")
     with pytest.raises(IntegrityError, match="runs/") as caught:

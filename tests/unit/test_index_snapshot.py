@@ -296,7 +296,6 @@ def test_names_are_url_encoded(store: MemoryStore) -> None:
         [METADATA, added("a", partitionValues={"month": 7})],
         [METADATA, {"txn": {"appId": "a", "version": float("nan")}}],
         [METADATA, [[[]]], {"add": {"path": "a"}}],
-        [],
     ],
 )
 def test_a_damaged_log(store: MemoryStore, actions: list[Any]) -> None:
