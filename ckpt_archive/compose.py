@@ -183,7 +183,8 @@ def sync_once(
     progress: Progress | None = None,
 ) -> MaintainReport:
     """Bring what is new into the log, and into the index with what is installed here."""
-    return sync(machine, connection, budget_seconds=budget_seconds, index=index_work(progress), should_stop=should_stop)
+    index = index_work(progress, looks=True)
+    return sync(machine, connection, budget_seconds=budget_seconds, index=index, should_stop=should_stop)
 
 
 def location_of(connection: Connection) -> Location:

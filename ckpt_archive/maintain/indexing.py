@@ -24,14 +24,15 @@ def require_installed(what: str) -> None:
         raise InvalidInputError(f"{what} needs deltalake and pyarrow, which are not installed here", hint=INSTALL)
 
 
-def index_work(progress: Progress | None = None) -> IndexWork | None:
+def index_work(progress: Progress | None = None, *, looks: bool = False) -> IndexWork | None:
     """What can be done for the index here, for one pass; None where its libraries are not installed.
 
     Args:
         progress: Told how far it is, in batches of the log.
+        looks: Whether tables that somebody has removed are looked for.
     """
     if not is_installed():
         return None
     from ckpt_archive.maintain.tables import TableWork  # noqa: PLC0415  (loads the libraries)
 
-    return TableWork(progress)
+    return TableWork(progress, looks=looks)

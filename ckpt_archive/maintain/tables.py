@@ -7,7 +7,7 @@ from ckpt_archive.commit import layout
 from ckpt_archive.commit.connection import Connection
 from ckpt_archive.commit.marker import store_time
 from ckpt_archive.index.compaction import Compacted, compact
-from ckpt_archive.index.schema import VERSION
+from ckpt_archive.index.schema import TABLES, VERSION
 from ckpt_archive.index.sync import Projected, Projector, open_projector
 from ckpt_archive.index.vacuum import vacuum
 from ckpt_archive.log.cache import RecordCache
@@ -19,6 +19,7 @@ from ckpt_archive.maintain.marks import forget_old, is_marked, mark
 from ckpt_archive.maintain.report import StepReport
 from ckpt_archive.progress import Progress
 from ckpt_archive.store.object_store import location
+from ckpt_archive.store.protocol import Store, list_folders
 
 
 class TableWork:
@@ -26,10 +27,12 @@ class TableWork:
 
     Args:
         progress: Told how far a projection is, in batches of the log.
+        looks: Whether it looks, with one more listing, if somebody has removed a table.
     """
 
-    def __init__(self, progress: Progress | None = None) -> None:
+    def __init__(self, progress: Progress | None = None, *, looks: bool = False) -> None:
         self._progress = progress
+        self._looks = looks
         self._kept = RecordCache()
         self._opened: Projector | None = None
         self._grown = False
@@ -44,7 +47,7 @@ class TableWork:
     def project(self, machine: Machine, connection: Connection, newest: int, budget: Budget) -> StepReport:
         """See `IndexWork.project`."""
         store, key = connection.store, layout.index_mark(newest, VERSION)
-        if is_marked(store, key):
+        if is_marked(store, key) and not (self._looks and _is_one_missing(store)):
             return StepReport.of(INDEX, ())
         projector = self._projector(machine, connection)
         until_seconds = machine.clock.monotonic() + budget.left_seconds
@@ -123,3 +126,7 @@ def _sum(one: Compacted, other: Compacted) -> Compacted:
         one.refused + other.refused,
         one.is_complete and other.is_complete,
     )
+
+
+def _is_one_missing(store: Store) -> bool:
+    return not {layout.index_table(name) for name in TABLES} <= set(list_folders(store, layout.INDEX))

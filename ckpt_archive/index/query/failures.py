@@ -1,8 +1,6 @@
 """What DuckDB says went wrong, in our words: whose fault it is, and what to do next."""
 
 import difflib
-import errno
-import os
 import re
 from collections.abc import Collection, Iterable, Mapping
 
@@ -20,7 +18,7 @@ _NO_COLUMN = re.compile(
 _NO_TABLE = re.compile(r"(?:Table with name|Referenced table) \"?([^\" ]+)\"? ")
 # The one thing that it says about a file without its name: what is at its end can not be understood.
 _DAMAGED = "TProtocolException"
-_NO_ROOM = os.strerror(errno.ENOSPC)
+_NO_ROOM = "No space left on device"
 _SEVERAL = 3
 
 
