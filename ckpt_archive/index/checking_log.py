@@ -5,7 +5,7 @@ A question, and every other engine, passes over a file of which the log says tha
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -21,6 +21,8 @@ from ckpt_archive.index.tables import OpenTable
 from ckpt_archive.store.protocol import Store
 from ckpt_archive.strictjson import Json
 
+# Other writers cut times off, as Delta's protocol has it, and readers take that into account; ours rounds them up.
+_CUT_OFF = timedelta(milliseconds=1)
 _WANTED = ("protocol", "metaData", "txn", "add")
 
 
@@ -65,18 +67,18 @@ def bound_differences(name: str, file: LiveFile, bounds: arrow.Bounds) -> Iterat
             said = f"the log says that its {column} begins with {file.least(column)!r:.100}, not {least!r:.100}"
             yield Difference("different", name, file.key, said)
     for column, greatest in true["maxValues"].items():
-        if not _is_ordered(greatest, file.greatest(column)):
+        if not _is_ordered(greatest, file.greatest(column), _CUT_OFF):
             said = f"the log says that its {column} ends with {file.greatest(column)!r:.100}, not {greatest!r:.100}"
             yield Difference("different", name, file.key, said)
 
 
-def _is_ordered(first: Json, second: Json) -> bool:
-    """Whether this is no wrong bound; one that is not there is none."""
+def _is_ordered(first: Json, second: Json, slack: timedelta = timedelta(0)) -> bool:
+    """Whether this is no wrong bound; one that is not there is none, and a time may be behind by some slack."""
     if first is None or second is None:
         return True
     moments = [_moment(value) for value in (first, second)]
     if moments[0] is not None and moments[1] is not None:
-        return moments[0] <= moments[1]
+        return moments[0] - slack <= moments[1]
     return type(first) is type(second) and bool(first <= second)
 
 
