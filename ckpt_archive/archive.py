@@ -436,7 +436,11 @@ class Archive:
         folder = "" if cache is None else str(Path(cache).absolute())
         if (folder, memory_bytes) not in self._engines:
             self._engines[folder, memory_bytes] = asking.engine(
-                self.connection.store, self._machine, cache=folder, memory_bytes=memory_bytes or asking.MEMORY_BYTES
+                self.connection.store,
+                self._machine,
+                archive_id=self.connection.archive_id,
+                cache=folder,
+                memory_bytes=memory_bytes or asking.MEMORY_BYTES,
             )
         return self._engines[folder, memory_bytes]
 

@@ -189,7 +189,7 @@ def sync_once(
 
 def location_of(connection: Connection) -> Location:
     """An archive's place in the words of the library that commits to the index."""
-    return location(connection.store.url)
+    return location(connection.store.url).of(connection.archive_id)
 
 
 def open_tables(connection: Connection) -> "dict[str, OpenTable]":

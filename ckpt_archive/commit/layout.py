@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
+from ckpt_archive.digest import sha256_hex
 from ckpt_archive.errors import IntegrityError
 from ckpt_archive.names import EVENT_ID, EVENT_KIND, MAX_ATTEMPT, MAX_RANK, MAX_STEP, RUN_NAME
 
@@ -33,7 +34,7 @@ _RECEIPT = re.compile(
 
 _BATCH_DIGITS = 20
 _BATCH = re.compile(rf"{SEQUENCE}(?P<number>[0-9]{{{_BATCH_DIGITS}}})")
-_MARK = re.compile(rf"{INDEX_MARKS}(?P<number>[0-9]{{{_BATCH_DIGITS}}})-[0-9]+")
+_MARK = re.compile(rf"{INDEX_MARKS}(?P<number>[0-9]{{{_BATCH_DIGITS}}})-[0-9]+-[0-9a-f]{{16}}")
 _STAMP = "%Y%m%dT%H%M%S"
 _STAMPED = re.compile(
     rf"(?P<stamp>[0-9]{{8}}T[0-9]{{6}})-(?P<kind>{EVENT_KIND.pattern})-(?P<identity>{EVENT_ID.pattern})\.json"
@@ -244,9 +245,9 @@ def index_table(name: str) -> str:
     return f"{INDEX}{name}/"
 
 
-def index_mark(number: int, schema_version: int) -> str:
-    """Says that all tables of this version of the index have the batches of the log up to this one."""
-    return f"{INDEX_MARKS}{number:0{_BATCH_DIGITS}d}-{schema_version}"
+def index_mark(number: int, schema_version: int, archive_id: str) -> str:
+    """Says that all tables of this version of the archive's index have the batches of the log up to this one."""
+    return f"{INDEX_MARKS}{number:0{_BATCH_DIGITS}d}-{schema_version}-{sha256_hex(archive_id.encode())[:16]}"
 
 
 def index_mark_number(key: str) -> int | None:

@@ -93,6 +93,11 @@ class Projection:
         self._commits = Commits(fetcher, self._rows, archive_id, *readers)
         self._wants_commits = any(sink.wants(name) for name in _ABOUT_COMMITS)
 
+    @property
+    def findings(self) -> int:
+        """How many rows say that something could not be read, or is not as it should be."""
+        return self._rows.findings
+
     def add(self, sealed: Sealed) -> None:
         """The rows of the next batch.
 

@@ -68,7 +68,7 @@ def rebuild(
     replay.go_on(newest_number(store))
     renewed: list[str] = []
     # Hours may have passed, and credentials expired.
-    location = location.renewed()
+    location = location.renewed().of(archive_id)
     for name, table in TABLES.items():
         opened, is_new = _opened(store, machine, location, table)
         if is_new:

@@ -46,6 +46,7 @@ class Rows:
     def __init__(self, sink: RowSink, state: State) -> None:
         self.sink = sink
         self.state = state
+        self.findings = 0
         self._said: dict[str, tuple[At, Labels]] = {}
         # Most checkpoints of a launch name the same sources as the one before.
         self._named: dict[tuple[str, int], tuple[Lineage, int]] = {}
@@ -63,6 +64,7 @@ class Rows:
             place: Of the checkpoint, where it is about one.
             part: Which of several findings of one entry.
         """
+        self.findings += 1
         self.sink.add(
             EVENTS.name,
             month_of(at.time),

@@ -13,6 +13,9 @@ VERSION = 1
 """Of the columns below; stands in every table's configuration under `VERSION_KEY`."""
 
 VERSION_KEY = "ckpt-archive.schema"
+ARCHIVE_KEY = "ckpt-archive.archive"
+"""A table's configuration: the id of the archive whose index it belongs to. One that was made anew there has another."""
+
 APP = "ckpt-archive"
 """The Delta app transaction whose version is the number of the last log batch in the table."""
 

@@ -7,10 +7,11 @@ from ckpt_archive.errors import UnavailableError
 from ckpt_archive.index.fetching import Fetcher, Kept
 from ckpt_archive.index.loading import load_state
 from ckpt_archive.index.projection import Projection, batches
-from ckpt_archive.index.schema import SYNC_LOG
+from ckpt_archive.index.schema import EVENTS, SYNC_LOG
 from ckpt_archive.index.sink import Sink
 from ckpt_archive.index.state import State
 from ckpt_archive.index.tables import DataFile, OpenTable, RefusedError, open_all
+from ckpt_archive.log.batch import FINDING
 from ckpt_archive.log.sequence import newest_number
 from ckpt_archive.machine import Machine
 from ckpt_archive.progress import Progress, ProgressEvent
@@ -34,12 +35,24 @@ class Projected:
         batches: How many of them were put in by this call, into at least one table.
         entries: How many entries these have.
         is_complete: Whether it got as far as it was asked to.
+        findings: How many records it could not read; those that the log itself tells of are not among them.
     """
 
     number: int
     batches: int = 0
     entries: int = 0
     is_complete: bool = True
+    findings: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """Files of some tables, the last batch in them, and how many entries and new findings these batches have."""
+
+    number: int
+    entries: int
+    findings: int
+    files: Mapping[str, list[DataFile]]
 
 
 @dataclass(slots=True)
@@ -83,16 +96,16 @@ class Projector:
             UnavailableError: If the store does not answer. What was committed stands, the rest is done next time.
             IntegrityError: If a batch is missing or damaged.
         """
-        put = entries = refusals = 0
+        put = entries = refusals = findings = 0
         start = self.number
         while (low := self.number) < target:
             if self.machine.clock.monotonic() >= until_seconds:
-                return Projected(low, put, entries, is_complete=False)
+                return Projected(low, put, entries, is_complete=False, findings=findings)
             names = frozenset(name for name, opened in self.tables.items() if opened.number == low)
             others = [opened.number for name, opened in self.tables.items() if name not in names]
-            end, seen, files = self._make(names, low, min([target, *others]))
+            made = self._make(names, low, min([target, *others]))
             try:
-                self._commit(names, end, files)
+                self._commit(names, made.number, made.files)
             except RefusedError as error:
                 refusals += 1
                 if refusals > _MOST_REFUSALS:
@@ -102,36 +115,38 @@ class Projector:
                     ) from error
                 self.reload()
                 continue
-            put += end - low
-            entries += seen
+            put += made.number - low
+            entries += made.entries
+            findings += made.findings if EVENTS.name in names else 0
             if progress is not None:
-                progress(ProgressEvent(PHASE, end - start, target - start))
-        return Projected(self.number, put, entries)
+                progress(ProgressEvent(PHASE, made.number - start, target - start))
+        return Projected(self.number, put, entries, findings=findings)
 
     def reload(self) -> None:
         """See what stands in the tables now."""
         for opened in self.tables.values():
             opened.reload()
 
-    def _make(self, names: frozenset[str], low: int, high: int) -> tuple[int, int, dict[str, list[DataFile]]]:
-        """Files with the rows of these tables of the batches after `low`; the last batch, its entries, the files."""
+    def _make(self, names: frozenset[str], low: int, high: int) -> _Made:
+        """Files with the rows of these tables of the batches after `low`."""
         sink = Sink(self.store, self.machine.nonce, names)
         state = self._state_at(low, names)
         self._state = None
         fetcher = Fetcher(self.store, self.machine.executor, self.kept)
         projection = Projection(fetcher, sink, state, self.archive_id)
-        seen = 0
+        seen = told = 0
         for sealed in batches(
             self.store, self.machine.executor, self.archive_id, low + 1, min(high, low + _BATCHES_A_COMMIT)
         ):
             projection.add(sealed)
             seen += len(sealed.batch.entries)
+            told += sum(entry.kind == FINDING for entry in sealed.batch.entries)
             if seen >= _ENTRIES_A_COMMIT or sink.file_count:
                 break
         files = sink.finish()
         # What a projection that broke off left behind is no state.
         self._state, self._for = state, names
-        return state.number, seen, files
+        return _Made(state.number, seen, projection.findings - told, files)
 
     def _state_at(self, number: int, names: frozenset[str]) -> State:
         if self._state is not None and self._state.number == number and names <= self._for:
@@ -160,7 +175,7 @@ def open_projector(
     store: Store, machine: Machine, archive_id: str, location: Location, kept: Kept | None = None
 ) -> Projector:
     """The tables of an archive, made where they are not there."""
-    return Projector(store, machine, archive_id, open_all(location), kept)
+    return Projector(store, machine, archive_id, open_all(location.of(archive_id)), kept)
 
 
 def project_all(

@@ -22,12 +22,23 @@ from deltalake.transaction import AddAction, CommitProperties, PostCommitHookPro
 from ckpt_archive import errors
 from ckpt_archive.commit import layout
 from ckpt_archive.index import arrow
-from ckpt_archive.index.schema import APP, COMPACTION_APP, LOG_SEQ, MONTH, SYNC_LOG, TABLES, VERSION, VERSION_KEY, Table
+from ckpt_archive.index.schema import (
+    APP,
+    ARCHIVE_KEY,
+    COMPACTION_APP,
+    LOG_SEQ,
+    MONTH,
+    SYNC_LOG,
+    TABLES,
+    VERSION,
+    VERSION_KEY,
+    Table,
+)
 from ckpt_archive.store.object_store import Location
 
 _log = logging.getLogger(__name__)
 
-_CONFIGURATION: Mapping[str, str | None] = {
+_CONFIGURATION: dict[str, str | None] = {
     VERSION_KEY: str(VERSION),
     # Whoever opens a table reads one checkpoint and at most so many commits.
     "delta.checkpointInterval": "32",
@@ -226,10 +237,17 @@ def open_table(location: Location, table: Table) -> OpenTable:
 
     Raises:
         NotFoundError: If it is not.
-        UnreadableError: If its log can not be read.
+        UnreadableError: If its log can not be read, or it belongs to another archive.
     """
     with failures(table.name, location.url):
         handle = DeltaTable(table_url(location, table), storage_options=dict(location.options))
+        owner = handle.metadata().configuration.get(ARCHIVE_KEY, "")
+    if owner and location.archive_id and owner != location.archive_id:
+        raise UnreadableError(
+            f"the index table {table.name} in {location.url} is of the archive {owner}, which was there before this one, "
+            f"{location.archive_id}",
+            hint="Run `ckpt-archive index rebuild`: it is made anew.",
+        )
     return OpenTable(table, location, handle)
 
 
@@ -288,7 +306,7 @@ def _create(location: Location, table: Table) -> None:
                 name=table.name,
                 description=f"One row is {table.purpose}.",
                 partition_by=[MONTH] if table.monthly else None,
-                configuration=_CONFIGURATION,
+                configuration=_CONFIGURATION | ({ARCHIVE_KEY: location.archive_id} if location.archive_id else {}),
                 storage_options=dict(location.options),
                 # Else only settings that the library knows.
                 raise_if_key_not_exists=False,

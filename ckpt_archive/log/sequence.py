@@ -113,8 +113,13 @@ def _decoded(data: bytes, key: str, archive_id: str, number: int, modified: date
         batch = Batch.decode(data, key)
     except IntegrityError as error:
         raise IntegrityError(f"batch {number} of the log is damaged: {error.message}", hint=_HINT) from error
-    if (batch.number, batch.archive_id) != (number, archive_id):
-        raise IntegrityError(f"{key} holds batch {batch.number} of the archive {batch.archive_id}", hint=_HINT)
+    if batch.archive_id != archive_id:
+        raise IntegrityError(
+            f"{key} is of the archive {batch.archive_id}, not of this one, {archive_id}: it is what was there before",
+            hint="Move log/ elsewhere, or give the new archive a prefix of its own.",
+        )
+    if batch.number != number:
+        raise IntegrityError(f"{key} holds batch {batch.number}", hint=_HINT)
     return Sealed(batch, sha256_hex(data), modified)
 
 

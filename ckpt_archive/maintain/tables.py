@@ -46,7 +46,7 @@ class TableWork:
 
     def project(self, machine: Machine, connection: Connection, newest: int, budget: Budget) -> StepReport:
         """See `IndexWork.project`."""
-        store, key = connection.store, layout.index_mark(newest, VERSION)
+        store, key = connection.store, layout.index_mark(newest, VERSION, connection.archive_id)
         if is_marked(store, key) and not (self._looks and _is_one_missing(store)):
             return StepReport.of(INDEX, ())
         projector = self._projector(machine, connection)
@@ -109,7 +109,8 @@ class TableWork:
 def projected_step(done: Projected) -> StepReport:
     """What a projection came to, for people."""
     did = [f"{done.batches} batches with {done.entries} records"] if done.batches else []
-    return StepReport.of(INDEX, did, "" if done.is_complete else f"batches after {done.number} are to be put in")
+    left = "" if done.is_complete else f"batches after {done.number} are to be put in"
+    return StepReport.of(INDEX, did, left, done.findings)
 
 
 def compacted_step(done: Compacted) -> StepReport:

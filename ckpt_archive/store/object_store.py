@@ -5,7 +5,7 @@ and endpoint, or `Connection` names them, so nobody has to say anything twice.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from urllib.parse import unquote, urlsplit
 
 from ckpt_archive.errors import DeniedError, InvalidInputError
@@ -20,15 +20,21 @@ class Location:
         url: ``s3://…`` or ``file://…``, without a final '/'.
         options: What the library needs to know beside; holds secrets.
         connection: Which S3 server, if the AWS SDK did not find out itself.
+        archive_id: Of the archive that is meant; "" where nobody asked.
     """
 
     url: str
     options: Mapping[str, str] = field(default_factory=dict, repr=False)
     connection: Connection | None = None
+    archive_id: str = ""
+
+    def of(self, archive_id: str) -> "Location":
+        """The same, for this archive alone: another one may have been made there."""
+        return replace(self, archive_id=archive_id)
 
     def renewed(self) -> "Location":
         """The same with the credentials of this moment, for whoever has worked for hours."""
-        return location(self.url, self.connection)
+        return location(self.url, self.connection).of(self.archive_id)
 
 
 def location(url: str, connection: Connection | None = None) -> Location:

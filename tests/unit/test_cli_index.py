@@ -198,6 +198,15 @@ def test_findings_are_exit_code_1(root: Path, cli: Cli) -> None:
     assert [row["subject"] for row in found] == [str(marker.relative_to(root))]
 
 
+def test_a_record_that_the_index_can_not_read_is_exit_code_1_too(root: Path, cli: Cli) -> None:
+    (manifest,) = (root / "manifests").rglob("999999999998.json")
+    manifest.unlink()
+    manifest.write_bytes(b"no record")
+    assert by_step(cli("maintain", code=1))["index"]["findings"] == 1
+    (finding,) = cli("query", "SELECT subject FROM events WHERE kind = 'finding'")
+    assert finding["subject"] == str(manifest.relative_to(root))
+
+
 def test_a_step_that_fails_is_told_after_all_others_were_made(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main.run(["maintain"]) == 0
     capsys.readouterr()
@@ -242,7 +251,7 @@ def test_the_index_thrown_away_is_made_again(root: Path, cli: Cli) -> None:
 def test_once_a_day_old_marks_go(root: Path, cli: Cli) -> None:
     for number in range(1, 40):
         (root / "index" / "marks").mkdir(parents=True, exist_ok=True)
-        (root / layout.index_mark(number, 1)).touch()
+        (root / layout.index_mark(number, 1, Archive.open().id)).touch()
     (root / "index" / "days").mkdir()
     (root / "index" / "days" / "2020-01-01").touch()
     archive = Archive.open()

@@ -434,7 +434,7 @@ def test_a_marker_of_a_manifest_that_differs_says_nothing_about_it(scene: Scene)
 
 
 def test_a_mark_is_made_once(scene: Scene) -> None:
-    key = layout.index_mark(7, 1)
+    key = layout.index_mark(7, 1, "a")
     assert not is_marked(scene.bare, key)
     assert mark(scene.bare, key)
     assert is_marked(scene.bare, key)
@@ -444,11 +444,16 @@ def test_a_mark_is_made_once(scene: Scene) -> None:
 def test_old_marks_are_removed_and_nothing_else(scene: Scene) -> None:
     today = layout.index_day(scene.clock.now().date())
     yesterday = layout.index_day((scene.clock.now() - timedelta(days=1)).date())
-    for key in (*(layout.index_mark(number, 1) for number in range(1, 41)), today, yesterday, f"{layout.INDEX}marks/x"):
+    for key in (
+        *(layout.index_mark(number, 1, "a") for number in range(1, 41)),
+        today,
+        yesterday,
+        f"{layout.INDEX}marks/x",
+    ):
         mark(scene.bare, key)
     forget_old(scene.bare, 40, today)
     assert keys(scene.bare, layout.INDEX_DAYS) == [today]
     assert keys(scene.bare, layout.INDEX_MARKS) == [
-        *(layout.index_mark(number, 1) for number in range(24, 41)),
+        *(layout.index_mark(number, 1, "a") for number in range(24, 41)),
         f"{layout.INDEX}marks/x",
     ]

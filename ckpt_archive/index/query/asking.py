@@ -30,12 +30,15 @@ class Question:
     output: str = ""
 
 
-def engine(store: Store, machine: Machine, *, cache: str = "", memory_bytes: int = MEMORY_BYTES) -> "Engine":
+def engine(
+    store: Store, machine: Machine, *, archive_id: str = "", cache: str = "", memory_bytes: int = MEMORY_BYTES
+) -> "Engine":
     """What answers questions over an archive.
 
     Args:
         store: The archive's.
         machine: This one.
+        archive_id: The archive's; "" to take any index that is there.
         cache: An absolute path of a local folder that keeps what was read of the index; "" for none.
         memory_bytes: What a question may take; more is an error, nothing is spilled to disk.
 
@@ -55,4 +58,4 @@ def engine(store: Store, machine: Machine, *, cache: str = "", memory_bytes: int
     from ckpt_archive.index.query.shelf import DiskShelf  # noqa: PLC0415
 
     shelf = DiskShelf(machine.fs, cache, store.url, machine.nonce) if cache else None
-    return Engine(store, machine.executor, Limits(memory_bytes=memory_bytes), shelf)
+    return Engine(store, machine.executor, Limits(memory_bytes=memory_bytes), shelf, archive_id)

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import duckdb
 
-from ckpt_archive.errors import CkptArchiveError, InvalidInputError, NotFoundError
+from ckpt_archive.errors import CkptArchiveError, IntegrityError, InvalidInputError, NotFoundError
 from ckpt_archive.executor import Executor
 from ckpt_archive.index import schema
 from ckpt_archive.index.query import failures, sandbox, views
@@ -45,11 +45,18 @@ class Engine:
         executor: Fetches several objects at a time.
         limits: What a query may take.
         shelf: Where blocks of files are kept between processes.
+        archive_id: Of the archive that is asked: an index of another one, which was there before, is refused.
     """
 
     def __init__(
-        self, store: Store, executor: Executor, limits: sandbox.Limits | None = None, shelf: Shelf | None = None
+        self,
+        store: Store,
+        executor: Executor,
+        limits: sandbox.Limits | None = None,
+        shelf: Shelf | None = None,
+        archive_id: str = "",
     ) -> None:
+        self._archive_id = archive_id
         self._store = store
         self._executor = executor
         self._limits = limits or sandbox.Limits()
@@ -148,6 +155,12 @@ class Engine:
             found = read_snapshot(self._store, f"{INDEX}{name}/", self._executor, checkpoint_actions, known=known)
         except NotFoundError:
             return name, None
+        owner = found.configuration.get(schema.ARCHIVE_KEY, "")
+        if owner and self._archive_id and owner != self._archive_id:
+            raise IntegrityError(
+                f"the index of {self._store.url} is of the archive {owner}, which was there before this one",
+                hint="Run `ckpt-archive index rebuild`: it is made anew.",
+            )
         with self._lock:
             self._known[name] = found
         return name, found
