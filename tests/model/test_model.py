@@ -75,7 +75,8 @@ MISTAKES = {
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_is_found(mistake: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(*MISTAKES[mistake])
-    search = settings(_COMMON, derandomize=True, max_examples=300, stateful_step_count=40, phases=[Phase.generate])
+    # Each release of hypothesis draws other examples: this one needs some 500 for the rarest.
+    search = settings(_COMMON, derandomize=True, max_examples=2000, stateful_step_count=40, phases=[Phase.generate])
     with pytest.raises((AssertionError, ExceptionGroup)):
         run_state_machine_as_test(Machine, settings=search)
 
