@@ -41,7 +41,7 @@ _log = logging.getLogger(__name__)
 _CONFIGURATION: dict[str, str | None] = {
     VERSION_KEY: str(VERSION),
     # Whoever opens a table reads one checkpoint and at most so many commits.
-    "delta.checkpointInterval": "32",
+    "delta.checkpointInterval": "10",
     # Far longer than a reader needs between listing the log and reading it; some 300 commits at one every five minutes.
     "delta.logRetentionDuration": "interval 1 days",
     "delta.enableExpiredLogCleanup": "true",

@@ -284,12 +284,12 @@ def test_a_rebuild_whose_files_were_removed_is_given_up(site: Site) -> None:
 
 def test_the_log_of_a_table_gets_checkpoints(site: Site) -> None:
     opened = open_or_create(site.location, SYNC_LOG)
-    for number in range(1, 70):
+    for number in range(1, 30):
         opened.append([], number, NOON)
     names = [info.key.rpartition("/")[2] for info in list_all(site.store, layout.index_table("sync_log"))]
     assert "_last_checkpoint" in names
-    assert sum(name.endswith(".checkpoint.parquet") for name in names) == 2
-    assert open_table(site.location, SYNC_LOG).number == 69
+    assert sum(name.endswith(".checkpoint.parquet") for name in names) == 3
+    assert open_table(site.location, SYNC_LOG).number == 29
 
 
 def test_compaction_merges_and_changes_no_row(site: Site) -> None:
