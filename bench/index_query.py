@@ -23,8 +23,8 @@ from index_world import ENDED
 from ckpt_archive.clock import SystemClock
 from ckpt_archive.disk.posix import PosixFileSystem
 from ckpt_archive.executor import ThreadExecutor
-from ckpt_archive.index.query.asking import Question
 from ckpt_archive.index.query.engine import Engine
+from ckpt_archive.index.query.question import Question
 from ckpt_archive.index.query.sandbox import Limits
 from ckpt_archive.index.questions import SavedQuestion, parse, saved_questions
 from ckpt_archive.store.open import open_store

@@ -21,8 +21,8 @@ from index_query import Values, bound, choose, engine, folder_store
 from ckpt_archive.clock import SystemClock
 from ckpt_archive.devserver import REGION, DevServer
 from ckpt_archive.executor import ThreadExecutor
-from ckpt_archive.index.query.asking import Question
 from ckpt_archive.index.query.engine import Engine
+from ckpt_archive.index.query.question import Question
 from ckpt_archive.index.query.sandbox import Limits
 from ckpt_archive.index.questions import saved_question
 from ckpt_archive.store.body import Body

@@ -425,7 +425,7 @@ class Archive:
             IntegrityError: If the index is damaged.
             UnavailableError: If the store does not answer.
         """
-        from ckpt_archive.index.query.asking import Question
+        from ckpt_archive.index.query.question import Question
 
         return self.engine(cache=cache, memory_bytes=memory_bytes).answer(Question(sql, as_of), limit)
 

@@ -20,7 +20,7 @@ from ckpt_archive.clock import SystemClock
 from ckpt_archive.compose import system_machine
 from ckpt_archive.errors import InvalidInputError, UnavailableError
 from ckpt_archive.index.query.answer import Answer, json_value, shown
-from ckpt_archive.index.query.asking import Question
+from ckpt_archive.index.query.question import Question
 from ckpt_archive.index.questions import SavedQuestion, saved_question, saved_questions
 from ckpt_archive.strictjson import Json
 

@@ -49,7 +49,9 @@ class Policy:
         if asked.action not in actions:
             return False
         if asked.action == "s3:ListBucket":
-            return any(fnmatchcase(asked.key, pattern) for pattern in statement["Condition"]["StringLikeIfExists"]["s3:prefix"])
+            return any(
+                fnmatchcase(asked.key, pattern) for pattern in statement["Condition"]["StringLikeIfExists"]["s3:prefix"]
+            )
         return any(fnmatchcase(f"arn:aws:s3:::{self._bucket}/{asked.key}", pattern) for pattern in resources)
 
 

@@ -11,9 +11,9 @@ from ckpt_archive.clock import SystemClock
 from ckpt_archive.compose import system_machine
 from ckpt_archive.devserver import REGION, DevServer
 from ckpt_archive.executor import ThreadExecutor
-from ckpt_archive.index.query.asking import Question
 from ckpt_archive.index.query.blocks import BLOCK_BYTES
 from ckpt_archive.index.query.engine import Engine
+from ckpt_archive.index.query.question import Question
 from ckpt_archive.index.query.shelf import DiskShelf
 from ckpt_archive.index.schema import CHECKPOINTS
 from ckpt_archive.store.protocol import list_all

@@ -17,8 +17,8 @@ from sqlglot.optimizer.qualify import qualify
 
 from ckpt_archive.archive import Archive
 from ckpt_archive.index import schema
-from ckpt_archive.index.query.asking import Question
 from ckpt_archive.index.query.engine import Engine
+from ckpt_archive.index.query.question import Question
 from ckpt_archive.index.questions import SavedQuestion, saved_questions
 from ckpt_archive.testing.indexed.corners import CHILD, MIDNIGHT, RUN
 from ckpt_archive.testing.indexed.rows import TODAY, sha256

@@ -20,8 +20,8 @@ from ckpt_archive.cli.verb import Frame
 from ckpt_archive.compose import store_at, system_machine
 from ckpt_archive.errors import CapacityError, UnavailableError
 from ckpt_archive.index.query import failures
-from ckpt_archive.index.query.asking import Question
 from ckpt_archive.index.query.engine import Engine, T, Watch
+from ckpt_archive.index.query.question import Question
 from ckpt_archive.index.query.result import Result
 from ckpt_archive.index.schema import CHECKPOINTS, RUNS, VERSION
 from ckpt_archive.testing.delta import HandWritten, checkpoint_rows

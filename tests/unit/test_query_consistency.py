@@ -7,9 +7,9 @@ import pyarrow as pa
 import pytest
 
 from ckpt_archive.executor import ThreadExecutor
-from ckpt_archive.index.query.asking import Question
 from ckpt_archive.index.query.engine import Engine
 from ckpt_archive.index.query.failures import VanishedError
+from ckpt_archive.index.query.question import Question
 from ckpt_archive.index.schema import CHECKPOINTS, RUNS
 from ckpt_archive.store.memory import MemoryStore
 from ckpt_archive.testing.delta import HandWritten, rows_of

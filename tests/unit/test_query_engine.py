@@ -20,9 +20,9 @@ from ckpt_archive.errors import (
     UnavailableError,
 )
 from ckpt_archive.executor import ThreadExecutor
-from ckpt_archive.index.query.asking import Question
 from ckpt_archive.index.query.engine import Engine
 from ckpt_archive.index.query.failures import VanishedError
+from ckpt_archive.index.query.question import Question
 from ckpt_archive.index.query.sandbox import Limits
 from ckpt_archive.index.schema import CHECKPOINTS, RUNS, TENSOR_LAYOUTS, VERSION
 from ckpt_archive.store.memory import MemoryStore

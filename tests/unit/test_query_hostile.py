@@ -9,8 +9,8 @@ import pytest
 from ckpt_archive.compose import store_at, system_machine
 from ckpt_archive.errors import CkptArchiveError, InvalidInputError
 from ckpt_archive.index.query import sandbox
-from ckpt_archive.index.query.asking import Question
 from ckpt_archive.index.query.engine import Engine
+from ckpt_archive.index.query.question import Question
 from ckpt_archive.index.query.statement import understand
 from ckpt_archive.index.schema import CHECKPOINTS
 from ckpt_archive.testing.delta import HandWritten, checkpoint_rows

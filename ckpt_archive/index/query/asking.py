@@ -1,7 +1,5 @@
 """The way in, for whoever may lack what asking needs: duckdb and fsspec are loaded here, at the first question."""
 
-from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 from ckpt_archive.errors import InvalidInputError
@@ -13,21 +11,6 @@ if TYPE_CHECKING:
 
 MEMORY_BYTES = 4 << 30
 _NEEDED = ("duckdb", "_duckdb", "fsspec")
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """What is asked.
-
-    Attributes:
-        sql: One SELECT.
-        as_of: As the archive knew it at this time; None for now.
-        output: The path of a Parquet file that may be written, absolute; "" for none.
-    """
-
-    sql: str
-    as_of: datetime | None = None
-    output: str = ""
 
 
 def engine(

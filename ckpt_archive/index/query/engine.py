@@ -17,10 +17,10 @@ from ckpt_archive.executor import Executor
 from ckpt_archive.index import schema
 from ckpt_archive.index.query import failures, sandbox, views
 from ckpt_archive.index.query.answer import Answer
-from ckpt_archive.index.query.asking import Question
 from ckpt_archive.index.query.blocks import Blocks, Shelf
 from ckpt_archive.index.query.delta_checkpoint import checkpoint_actions
 from ckpt_archive.index.query.files import IndexFiles, url_of
+from ckpt_archive.index.query.question import Question
 from ckpt_archive.index.query.result import Result
 from ckpt_archive.index.query.statement import Statement, understand
 from ckpt_archive.index.snapshot import Snapshot, read_snapshot

@@ -18,8 +18,8 @@ from ckpt_archive.compose import store_at, system_machine
 from ckpt_archive.errors import CkptArchiveError
 from ckpt_archive.executor import InlineExecutor
 from ckpt_archive.index.check import check
-from ckpt_archive.index.query.asking import Question
 from ckpt_archive.index.query.engine import Engine
+from ckpt_archive.index.query.question import Question
 from ckpt_archive.index.query.sandbox import Limits
 from ckpt_archive.index.rebuild import rebuild
 from ckpt_archive.index.schema import TABLES
