@@ -1,5 +1,6 @@
 """Rows that should be equal: digests of groups of them, and, where these differ, what is wrong with which row."""
 
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -49,7 +50,7 @@ class Difference:
     what: str
 
 
-class Comparing:
+class Comparing(ABC):
     """Takes rows as a sink does, and gives them on as values that can be compared."""
 
     def __init__(self) -> None:
@@ -80,9 +81,9 @@ class Comparing:
             if len(columns):
                 self.take(TABLES[name], columns.take())
 
+    @abstractmethod
     def take(self, table: Table, rows: pa.Table) -> None:
         """Rows of a table."""
-        raise NotImplementedError
 
 
 class Digests(Comparing):

@@ -105,12 +105,6 @@ class OpenTable:
         return self._transaction(COMPACTION_APP)
 
     @property
-    def version(self) -> int:
-        """Of the Delta log."""
-        self._catch_up()
-        return self._handle.version()
-
-    @property
     def schema_version(self) -> int:
         """Of the columns, as the table says."""
         text = self._handle.metadata().configuration.get(VERSION_KEY, "0")

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 import duckdb
 
+from ckpt_archive.commit import layout
 from ckpt_archive.errors import CkptArchiveError, IntegrityError, InvalidInputError, NotFoundError
 from ckpt_archive.executor import Executor
 from ckpt_archive.index import schema
@@ -30,7 +31,6 @@ T = TypeVar("T")
 Watch = Callable[[Callable[[], float]], AbstractContextManager[None]]
 """Given what says how far a question is, in percent or negative for unknown: something to be entered meanwhile."""
 
-INDEX = "index/"
 _FILE_URL = "file://"
 # What a path of DuckDB's own must not hold: it would be taken for a pattern.
 _PATTERN = frozenset("*?[]{}\\")
@@ -152,7 +152,9 @@ class Engine:
         with self._lock:
             known = self._known.get(name)
         try:
-            found = read_snapshot(self._store, f"{INDEX}{name}/", self._executor, checkpoint_actions, known=known)
+            found = read_snapshot(
+                self._store, layout.index_table(name), self._executor, checkpoint_actions, known=known
+            )
         except NotFoundError:
             return name, None
         owner = found.configuration.get(schema.ARCHIVE_KEY, "")
@@ -166,7 +168,7 @@ class Engine:
         return name, found
 
     def _is_there(self) -> bool:
-        return bool(self._store.list(INDEX, limit=1).objects)
+        return bool(self._store.list(layout.INDEX, limit=1).objects)
 
     def _path(self, key: str) -> str:
         """What DuckDB calls a file: its path where it can open it itself."""
