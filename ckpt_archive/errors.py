@@ -35,6 +35,10 @@ class InvalidInputError(CkptArchiveError):
     exit_code = 2
 
 
+class UnsupportedError(InvalidInputError):
+    """The server does not know what was asked of it: use another store, or do without."""
+
+
 class UnavailableError(CkptArchiveError):
     """The store did not answer, or did not answer usefully: nothing is known to have happened; try again later."""
 

@@ -31,6 +31,13 @@ VERBS: Mapping[str, str] = MappingProxyType(
         "verify": "Check that what is archived is what was staged.",
         "index": "Make the index, compare it with the archive, keep it small.",
         "query": "Ask the index a question in SQL.",
+        "retention": "How long what is kept: one policy, priced, planned, applied, compared.",
+        "usage": "Show who stores how much, and what it costs.",
+        "drop": "Let checkpoints end that nobody wants any more.",
+        "undrop": "Take a drop back while there is time.",
+        "thaw": "Ask for data that lies in a cold storage class.",
+        "import": "Adopt objects that are in the bucket already, in place.",
+        "copy": "Copy a run to another archive, byte for byte.",
         "maintain": "Do all that is to be done periodically, within a budget.",
     }
 )

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from ckpt_archive.store.bucket import Bucket
 from ckpt_archive.store.protocol import Store
 from ckpt_archive.transfer.bandwidth import Limiter
 from ckpt_archive.transfer.settings import TransferSettings
@@ -18,6 +19,7 @@ class Connection:
         settings: Sizes and limits of transfers.
         limiter: Bandwidth and parallelism of all transfers of this process; None for no limit.
         probe_checksums: Asks the store whether it refuses wrong bytes.
+        bucket: Tags, locks and lifecycle rules; None where the store has none of these.
     """
 
     store: Store
@@ -25,6 +27,7 @@ class Connection:
     settings: TransferSettings
     limiter: Limiter | None
     probe_checksums: Callable[[], bool]
+    bucket: Bucket | None = None
     _enforced: bool | None = field(default=None, repr=False)
 
     def checksums_enforced(self) -> bool:
