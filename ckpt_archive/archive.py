@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ckpt_archive.maintain.report import MaintainReport
     from ckpt_archive.restore.result import Restored
     from ckpt_archive.run import Run
+    from ckpt_archive.ship.copying import CopyReport
     from ckpt_archive.ship.push import PushReport
     from ckpt_archive.store.probe import ProbeReport
 
@@ -363,6 +364,46 @@ class Archive:
                 selection,
                 progress,
             ),
+        )
+
+    def copy(
+        self,
+        run: str,
+        to: str,
+        *,
+        steps: "Sequence[int] | None" = None,
+        reason: str = "",
+        progress: Progress | None = None,
+    ) -> "CopyReport":
+        """Copy a run to another archive, byte for byte; what is there already is compared and not sent again.
+
+        Args:
+            run: Run name.
+            to: URL of the other archive; it becomes a replica of this one if there is none yet.
+            steps: Which steps, each in the newest attempt that has it; all checkpoints by default.
+            reason: Why, for the log.
+            progress: Told how many bytes of a checkpoint are there.
+
+        Raises:
+            NotFoundError: If a checkpoint is not committed.
+            ConflictError: If something else stands there.
+            IntegrityError: If something here is damaged.
+            UnavailableError: If a store does not answer.
+        """
+        from ckpt_archive import compose
+        from ckpt_archive.ship.copying import copy_run
+
+        places = None if steps is None else [self.find(run, step) for step in steps]
+        target = compose.replicate(self.connection, to, self._machine, self._settings)
+        return copy_run(
+            self._machine,
+            self.connection,
+            target,
+            run,
+            places,
+            actor=self._environment.actor,
+            reason=reason,
+            progress=progress,
         )
 
     def verify(

@@ -26,6 +26,7 @@ from ckpt_archive.maintain.maintaining import maintain, sync
 from ckpt_archive.maintain.report import MaintainReport, StepReport
 from ckpt_archive.patience import Patience
 from ckpt_archive.progress import Progress
+from ckpt_archive.ship.copying import make_replica
 from ckpt_archive.store.file import FileStore
 from ckpt_archive.store.object_store import Location, location
 from ckpt_archive.store.open import connect as bare_store
@@ -49,6 +50,7 @@ __all__ = [
     "maintain_once",
     "open_tables",
     "probe_store",
+    "replicate",
     "spawner",
     "store_at",
     "sync_once",
@@ -119,6 +121,21 @@ def connection_of(store: Store, machine: Machine, settings: TransferSettings, li
         limiter=limiter,
         probe_checksums=lambda: checksums_enforced(store, machine.nonce),
     )
+
+
+def replicate(source: Connection, url: str, machine: Machine, settings: TransferSettings) -> Connection:
+    """Connect to a replica of an archive, which is made if there is none yet.
+
+    Raises:
+        ConflictError: If another archive is at `url`.
+        InvalidInputError: If the store can not hold an archive.
+        UnavailableError: If a store does not answer.
+    """
+    bare = bare_store(url, fs=machine.fs, clock=machine.clock)
+    if isinstance(bare, FileStore):
+        bare.prepare()
+    make_replica(source.store, store_at(url, machine))
+    return connect(url, machine, settings)
 
 
 def create(url: str, machine: Machine) -> None:

@@ -35,6 +35,20 @@ class InvalidInputError(CkptArchiveError):
     exit_code = 2
 
 
+class MistakesError(InvalidInputError):
+    """A file that a person wrote has mistakes: mend them all, one after the other.
+
+    Args:
+        name: The file's.
+        mistakes: Each with its line, and what would be right.
+    """
+
+    def __init__(self, name: str, mistakes: tuple[str, ...]) -> None:
+        count = "a mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
+        super().__init__("\n".join([f"{name} has {count}", *mistakes]))
+        self.mistakes = mistakes
+
+
 class UnsupportedError(InvalidInputError):
     """The server does not know what was asked of it: use another store, or do without."""
 

@@ -7,7 +7,7 @@ from types import MappingProxyType
 import click
 
 from ckpt_archive.cli import printable
-from ckpt_archive.errors import CapacityError, CkptArchiveError, InvalidInputError
+from ckpt_archive.errors import CapacityError, CkptArchiveError, InvalidInputError, MistakesError
 from ckpt_archive.strictjson import Json
 
 FINDINGS = 1
@@ -68,7 +68,10 @@ def describe(error: CkptArchiveError, *, as_json: bool) -> str:
             "hint": error.hint,
         }
         return printable.document({"error": members})
-    lines = [f"error: {printable.line(error.message)}"]
+    if isinstance(error, MistakesError):
+        lines = [f"error: {printable.lines(error.message)}"]
+    else:
+        lines = [f"error: {printable.line(error.message)}"]
     if error.hint:
         lines.append(f"       {printable.line(error.hint)}")
     return "\n".join(lines) + "\n"

@@ -14,28 +14,55 @@ doubt keeps data.
     class-0001-milestone             somebody gave it that class; the largest number counts; `class-0002-` takes it back
     case-ABC.1-0001-held             held for the case ABC.1; `case-ABC.1-0002-released` releases it
 
-They lie in `runs/<run>/retention/<inverted attempt>/<inverted step>/`; what is said about a whole run lies in
-`runs/<run>/retention/run/`.
+They lie in `runs/<run>/retention/<inverted attempt>/<inverted step>/`. What is said about a whole run lies in
+`runs/<run>/retention/run/`: cases for which it is held, and who tags at the moment:
+
+    pass-00000000001796083200-9f…-begun     somebody has begun, at that second since 1970, to tag checkpoints of this run
+    pass-00000000001796083200-9f…-ended     and is done
 """
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
+from ckpt_archive.commit import layout
+from ckpt_archive.errors import InvalidInputError
 from ckpt_archive.place import Place
-from ckpt_archive.store.protocol import Store
+from ckpt_archive.store.protocol import Store, list_pages
 
 MARGIN = timedelta(hours=1)
 """So long before its end a checkpoint counts as ended: clocks differ."""
 
-_TAG = "[A-Za-z0-9._-]{1,200}"
+PASS_LASTS = timedelta(hours=1)
+"""A pass that has not ended after so long has died."""
+
+LAST_GENERATION = 9999
+
+_TAG = re.compile("[A-Za-z0-9._-]{1,200}")
+_CLASS_NAME = re.compile("[a-z][a-z0-9-]{0,31}")
+_CASE_ID = re.compile("[A-Za-z0-9._-]{1,64}")
+_PASS_ID = re.compile("[0-9a-f]{1,64}")
 _END = re.compile(
-    rf"(?P<generation>[0-9]{{4}})-(?:ends-(?P<day>[0-9]{{8}})-(?P<ends>{_TAG})|keeps-(?P<keeps>{_TAG})"
-    rf"|tagged-(?P<tagged>{_TAG})|(?P<word>revoked|cleared|ended))\.json"
+    rf"(?P<generation>[0-9]{{4}})-(?:ends-(?P<day>[0-9]{{8}})-(?P<ends>{_TAG.pattern})|keeps-(?P<keeps>{_TAG.pattern})"
+    rf"|tagged-(?P<tagged>{_TAG.pattern})|(?P<word>revoked|cleared|ended))\.json"
 )
-_CLASS = re.compile(r"class-(?P<number>[0-9]{4})-(?P<name>[a-z][a-z0-9-]{0,31}|)\.json")
-_CASE = re.compile(r"case-(?P<case>[A-Za-z0-9._-]{1,64})-(?P<number>[0-9]{4})-(?P<word>held|released)\.json")
+_CLASS = re.compile(rf"class-(?P<number>[0-9]{{4}})-(?P<name>{_CLASS_NAME.pattern}|)\.json")
+_CASE = re.compile(rf"case-(?P<case>{_CASE_ID.pattern})-(?P<number>[0-9]{{4}})-(?P<word>held|released)\.json")
+_PASS = re.compile(rf"pass-(?P<seconds>[0-9]{{20}})-(?P<id>{_PASS_ID.pattern})-(?P<word>begun|ended)\.json")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Pass:
+    """Somebody who tags checkpoints of a run.
+
+    Attributes:
+        begun_at: When, to the second, by the store's clock.
+        pass_id: Hexadecimal digits of its own.
+    """
+
+    begun_at: datetime
+    pass_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +80,7 @@ class Fate:
         assigned_number: Of that statement; 0 for none.
         cases: The cases for which it is held, sorted.
         case_numbers: The largest number of each case, held or released.
+        passes: Who has begun to tag and is not known to have ended, oldest first; only a run has these.
         strange: Names that nobody of ours wrote, sorted.
     """
 
@@ -66,6 +94,7 @@ class Fate:
     assigned_number: int = 0
     cases: tuple[str, ...] = ()
     case_numbers: Mapping[str, int] = field(default_factory=dict)
+    passes: tuple[Pass, ...] = ()
     strange: tuple[str, ...] = field(default=(), compare=False)
 
     def is_over(self, now: datetime) -> bool:
@@ -76,6 +105,10 @@ class Fate:
     def is_open(self) -> bool:
         """Whether neither an end nor a tag is announced, and it has not ended."""
         return self.ends_at is None and not self.announced and not self.has_ended
+
+    def passes_under_way(self, now: datetime) -> tuple[Pass, ...]:
+        """Who may be tagging now: what was begun longer ago has died."""
+        return tuple(item for item in self.passes if now - item.begun_at <= PASS_LASTS)
 
     @property
     def class_name(self) -> str:
@@ -93,6 +126,7 @@ def fold(names: Iterable[str]) -> Fate:
     ends: dict[int, list[re.Match[str]]] = {}
     classes: list[tuple[int, str]] = []
     cases: dict[str, dict[int, set[str]]] = {}
+    passes: dict[Pass, set[str]] = {}
     strange: list[str] = []
     for name in names:
         if (found := _END.fullmatch(name)) and not (found["day"] and _day(found["day"]) is None):
@@ -101,10 +135,12 @@ def fold(names: Iterable[str]) -> Fate:
             classes.append((int(found["number"]), found["name"]))
         elif found := _CASE.fullmatch(name):
             cases.setdefault(found["case"], {}).setdefault(int(found["number"]), set()).add(found["word"])
+        elif (found := _PASS.fullmatch(name)) and (begun_at := _second(found["seconds"])) is not None:
+            passes.setdefault(Pass(begun_at, found["id"]), set()).add(found["word"])
         else:
             strange.append(name)
     words = {number: {item["word"] for item in items} for number, items in ends.items()}
-    generation = max((number for number, said in words.items() if "revoked" in said), default=-1) + 1
+    generation = _generation(words)
     current = ends.get(generation, [])
     days = [day for item in current if item["day"] and (day := _day(item["day"])) is not None]
     newest = {case: max(numbers) for case, numbers in cases.items()}
@@ -114,21 +150,46 @@ def fold(names: Iterable[str]) -> Fate:
         ends_at=min(days, default=None),
         announced=tuple(sorted({item["ends"] or item["keeps"] for item in current if item["ends"] or item["keeps"]})),
         tagged=max((item["tagged"] for item in current if item["tagged"]), default=""),
-        clearing=max((old for old, said in words.items() if old < generation and "cleared" not in said), default=None),
+        clearing=_clearing(words, generation),
         has_ended=any("ended" in said for said in words.values()),
         assigned=assigned or None,
         assigned_number=number,
         # Who holds and who releases at once: it stays held.
         cases=tuple(sorted(case for case, last in newest.items() if "held" in cases[case][last])),
         case_numbers=newest,
+        passes=tuple(sorted(item for item, said in passes.items() if "ended" not in said)),
         strange=tuple(sorted(strange)),
     )
+
+
+def _generation(words: Mapping[int, set[str]]) -> int:
+    """The one that counts.
+
+    Whoever says something in a generation has seen that the one before was taken back. So a listing that was made while
+    both were written, and has only the later one, tells the same as one that has both.
+    """
+    taken_back = [number + 1 for number, said in words.items() if said & {"revoked", "cleared"}]
+    return max([*taken_back, *words], default=0)
+
+
+def _clearing(words: Mapping[int, set[str]], generation: int) -> int | None:
+    """The newest generation before this one, unless all tags are known to have been removed after it was taken back."""
+    closed = max((number for number in words if number < generation), default=None)
+    cleared = max((number for number, said in words.items() if "cleared" in said), default=-1)
+    return closed if closed is not None and closed > cleared else None
 
 
 def _day(text: str) -> datetime | None:
     try:
         return datetime.strptime(text, "%Y%m%d").replace(tzinfo=UTC)
     except ValueError:  # a thirteenth month
+        return None
+
+
+def _second(text: str) -> datetime | None:
+    try:
+        return datetime.fromtimestamp(int(text), UTC)
+    except (ValueError, OverflowError, OSError):  # after the year 9999
         return None
 
 
@@ -139,14 +200,16 @@ class Fates:
     Attributes:
         run: The run.
         of: By checkpoint; only those about which something was said.
-        whole: What was said about the run as a whole: its holds.
+        whole: What was said about the run as a whole: its holds, and who tags.
         store_time: The store's clock when it was asked.
+        strange: Keys among the statements that are none, sorted; what only has a strange name is in the fate.
     """
 
     run: str
     of: Mapping[Place, Fate]
     whole: Fate
     store_time: datetime
+    strange: tuple[str, ...] = ()
 
     def fate(self, place: Place) -> Fate:
         """Of a checkpoint of this run."""
@@ -156,15 +219,128 @@ class Fates:
         """The cases for which a checkpoint is held, itself or with its run."""
         return tuple(sorted({*self.whole.cases, *self.fate(place).cases}))
 
+    def is_over(self, place: Place) -> bool:
+        """Whether a checkpoint's data is gone, or may be going."""
+        return self.fate(place).is_over(self.store_time)
+
 
 NOTHING_SAID = Fate()
 
 
 def read_fates(store: Store, run: str) -> Fates:
     """What was said about a run's checkpoints: one listing per thousand statements."""
-    raise NotImplementedError
+    about: dict[Place, list[str]] = {}
+    whole: list[str] = []
+    strange: list[str] = []
+    now: datetime | None = None
+    for page in list_pages(store, layout.retention_folder(run)):
+        # Of the first page: what is said later is not known yet.
+        now = now or page.store_time
+        for info in page.objects:
+            found = layout.statement_key(info.key)
+            if found is None:
+                strange.append(info.key)
+            elif found.attempt is None or found.step is None:
+                whole.append(found.name)
+            else:
+                about.setdefault(Place(run, found.attempt, found.step), []).append(found.name)
+    assert now is not None  # a listing has a page
+    fates = {place: fold(names) for place, names in about.items()}
+    return Fates(run, fates, _of_run(whole), now, tuple(sorted(strange)))
 
 
 def read_fate(store: Store, place: Place) -> tuple[Fate, datetime]:
-    """The fate of one checkpoint, and the store's clock: one listing."""
-    raise NotImplementedError
+    """The fate of one checkpoint, without what was said about its run, and the store's clock: one listing."""
+    names, now = _read(store, layout.checkpoint_statements(place.run, place.attempt, place.step))
+    return fold(names), now
+
+
+def read_run_fate(store: Store, run: str) -> tuple[Fate, datetime]:
+    """What was said about a run as a whole, and the store's clock: one listing."""
+    names, now = _read(store, layout.run_statements(run))
+    return _of_run(names), now
+
+
+def _of_run(names: list[str]) -> Fate:
+    """A run as a whole can be held, and its checkpoints can be tagged; it has no end and no class."""
+    ours = [name for name in names if _CASE.fullmatch(name) or _PASS.fullmatch(name)]
+    said = fold(ours)
+    return replace(said, strange=tuple(sorted({*names}.difference(ours).union(said.strange))))
+
+
+def _read(store: Store, folder: str) -> tuple[list[str], datetime]:
+    names: list[str] = []
+    now: datetime | None = None
+    for page in list_pages(store, folder):
+        now = now or page.store_time
+        names += [info.key.removeprefix(folder) for info in page.objects]
+    assert now is not None  # a listing has a page
+    return names, now
+
+
+def end_name(generation: int, ends_at: datetime | None, tag: str) -> str:
+    """The name of the statement that announces an end, or with None a tag that ends nothing.
+
+    Raises:
+        InvalidInputError: If it could not be read back.
+    """
+    if ends_at is None:
+        return f"{_checked_generation(generation)}-keeps-{_checked(_TAG, tag, 'tag')}"
+    utc = ends_at.astimezone(UTC)
+    if (utc.hour, utc.minute, utc.second, utc.microsecond) != (0, 0, 0, 0):
+        raise InvalidInputError(f"the end {ends_at} is no midnight UTC", hint="Data ends at midnight UTC.")
+    return f"{_checked_generation(generation)}-ends-{utc:%Y%m%d}-{_checked(_TAG, tag, 'tag')}"
+
+
+def tagged_name(generation: int, tag: str) -> str:
+    """The name of the statement that all objects have this tag. Raises `InvalidInputError`."""
+    return f"{_checked_generation(generation)}-tagged-{_checked(_TAG, tag, 'tag')}"
+
+
+def word_name(generation: int, word: str) -> str:
+    """The name of the statement "revoked", "cleared" or "ended". Raises `InvalidInputError`."""
+    return f"{_checked_generation(generation)}-{word}"
+
+
+def class_statement_name(number: int, name: str) -> str:
+    """The name of the statement that gives a class; "" takes it back. Raises `InvalidInputError`."""
+    return f"class-{_checked_number(number, 'class')}-{_checked(_CLASS_NAME, name, 'class') if name else ''}"
+
+
+def case_name(case: str, number: int, *, held: bool) -> str:
+    """The name of the statement that holds for a case, or releases. Raises `InvalidInputError`."""
+    return f"case-{check_case(case)}-{_checked_number(number, 'case')}-{'held' if held else 'released'}"
+
+
+def pass_name(item: Pass, *, ended: bool) -> str:
+    """The name of the statement that a pass has begun, or has ended. Raises `InvalidInputError`."""
+    _checked(_PASS_ID, item.pass_id, "pass")
+    return f"pass-{int(item.begun_at.timestamp()):020d}-{item.pass_id}-{'ended' if ended else 'begun'}"
+
+
+def check_case(case: str) -> str:
+    """Return `case` if it may name a case, else raise `InvalidInputError`."""
+    return _checked(_CASE_ID, case, "case")
+
+
+def _checked(pattern: re.Pattern[str], text: str, what: str) -> str:
+    if pattern.fullmatch(text):
+        return text
+    raise InvalidInputError(f"the {what} {text!r} is not allowed", hint=f"It must match {pattern.pattern}.")
+
+
+def _checked_generation(generation: int) -> str:
+    if 0 <= generation <= LAST_GENERATION:
+        return f"{generation:04d}"
+    raise InvalidInputError(
+        f"the end of a checkpoint can not be announced for the {generation + 1}th time",
+        hint="It is kept as it is: nothing more is said about its end.",
+    )
+
+
+def _checked_number(number: int, what: str) -> str:
+    if 1 <= number <= LAST_GENERATION:
+        return f"{number:04d}"
+    raise InvalidInputError(
+        f"the {what} can not be changed for the {number}th time", hint="Use another case, or leave it as it is."
+    )

@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime
 
 from ckpt_archive.digest import sha256_hex
 from ckpt_archive.errors import IntegrityError
-from ckpt_archive.names import EVENT_ID, EVENT_KIND, MAX_ATTEMPT, MAX_RANK, MAX_STEP, RUN_NAME
+from ckpt_archive.names import EVENT_ID, EVENT_KIND, MAX_ATTEMPT, MAX_RANK, MAX_STEP, RUN_NAME, SHA256_HEX
 
 ARCHIVE = "archive.json"
 MANIFESTS = "manifests/"
@@ -21,6 +21,9 @@ SEQUENCE = "log/seq/"
 INDEX = "index/"
 INDEX_MARKS = f"{INDEX}marks/"
 INDEX_DAYS = f"{INDEX}days/"
+POLICIES = "policy/"
+APPLIED = f"{POLICIES}applied/"
+RETENTION_DAYS = "retention/days/"
 
 _FOREIGN = "It was not written by ckpt-archive: move it elsewhere."
 
@@ -32,6 +35,13 @@ _RECEIPT = re.compile(
     rf"/(?P<step>[0-9]{{{_STEP_DIGITS}}})/(?P<rank>[0-9]{{{_RANK_DIGITS}}})\.json"
 )
 
+_STATEMENT = re.compile(
+    rf"{RUNS}(?P<run>{RUN_NAME.pattern})/retention"
+    rf"/(?:run|(?P<attempt>[0-9]{{{_ATTEMPT_DIGITS}}})/(?P<step>[0-9]{{{_STEP_DIGITS}}}))/(?P<name>[^/]+)"
+)
+_POLICY = re.compile(rf"{POLICIES}(?P<sha256>{SHA256_HEX.pattern})\.toml")
+_MAX_APPLIED = 99_999_999
+_APPLIED_DIGITS = len(str(_MAX_APPLIED))
 _BATCH_DIGITS = 20
 _BATCH = re.compile(rf"{SEQUENCE}(?P<number>[0-9]{{{_BATCH_DIGITS}}})")
 _MARK = re.compile(rf"{INDEX_MARKS}(?P<number>[0-9]{{{_BATCH_DIGITS}}})-[0-9]+-[0-9a-f]{{16}}")
@@ -54,6 +64,23 @@ class RecordName:
     kind: str
     identity: str
     moment: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class StatementKey:
+    """What the key of a statement about retention says.
+
+    Attributes:
+        run: The run.
+        attempt: Of the checkpoint that it is about; None: it is about the whole run.
+        step: Likewise.
+        name: The last component.
+    """
+
+    run: str
+    attempt: int | None
+    step: int | None
+    name: str
 
 
 def _attempt(attempt: int) -> str:
@@ -183,6 +210,74 @@ def decision_step(key: str) -> int:
         IntegrityError: If the key is not one that `decision` builds.
     """
     return _number(key, key.rpartition("/")[2], _STEP_DIGITS)
+
+
+def retention_folder(run: str) -> str:
+    """All that was said about what becomes of a run's checkpoints; ends in '/'."""
+    return f"{RUNS}{run}/retention/"
+
+
+def checkpoint_statements(run: str, attempt: int, step: int) -> str:
+    """What was said about one checkpoint; ends in '/'."""
+    return f"{retention_folder(run)}{_attempt(MAX_ATTEMPT - attempt)}/{_step(MAX_STEP - step)}/"
+
+
+def checkpoint_statement(run: str, attempt: int, step: int, name: str) -> str:
+    """One statement about a checkpoint; `name` is without ".json"."""
+    return f"{checkpoint_statements(run, attempt, step)}{name}.json"
+
+
+def run_statements(run: str) -> str:
+    """What was said about a run as a whole; ends in '/'."""
+    return f"{retention_folder(run)}run/"
+
+
+def run_statement(run: str, name: str) -> str:
+    """One statement about a run as a whole; `name` is without ".json"."""
+    return f"{run_statements(run)}{name}.json"
+
+
+def statement_key(key: str) -> StatementKey | None:
+    """What a statement's key says; None for a key that lies where none of ours does."""
+    found = _STATEMENT.fullmatch(key)
+    if found is None:
+        return None
+    if found["attempt"] is None:
+        return StatementKey(found["run"], None, None, found["name"])
+    return StatementKey(found["run"], MAX_ATTEMPT - int(found["attempt"]), MAX_STEP - int(found["step"]), found["name"])
+
+
+def policy(sha256: str) -> str:
+    """A retention policy that is, or was, in force."""
+    return f"{POLICIES}{sha256}.toml"
+
+
+def policy_sha256(key: str) -> str | None:
+    """The digest in a policy's key; None for a key that `policy` does not build."""
+    found = _POLICY.fullmatch(key)
+    return None if found is None else found["sha256"]
+
+
+def policy_applied(number: int) -> str:
+    """That a policy was put into force; they are numbered from 1, and the newest lists first."""
+    return f"{APPLIED}{_MAX_APPLIED - number:0{_APPLIED_DIGITS}d}.json"
+
+
+def policy_applied_number(key: str) -> int:
+    """The number in such a key.
+
+    Raises:
+        IntegrityError: If the key is not one that `policy_applied` builds.
+    """
+    number = _MAX_APPLIED - _number(key, key.removeprefix(APPLIED), _APPLIED_DIGITS)
+    if not number:
+        raise IntegrityError(f"{key} says that no policy was applied", hint=_FOREIGN)
+    return number
+
+
+def retention_day(day: date) -> str:
+    """Says that somebody has begun with what is done for retention once a day."""
+    return f"{RETENTION_DAYS}{day:%Y-%m-%d}"
 
 
 def pending_hour(moment: datetime) -> str:

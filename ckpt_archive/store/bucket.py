@@ -10,10 +10,21 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from ckpt_archive.errors import ConflictError, NotFoundError
 from ckpt_archive.strictjson import Json
+
+_COLD_CLASSES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
 
 RawRule = Mapping[str, Json]
 """A lifecycle rule as S3's API has it, times as texts: foreign ones must come through unchanged."""
+
+
+class NotSetError(NotFoundError):
+    """Nothing of the kind that was asked for was ever set: of no use to callers, adapters make a value of it."""
+
+
+class UnderWayError(ConflictError):
+    """It was asked for before: of no use to callers, adapters take it for success."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +95,24 @@ class ObjectVersion:
     size_bytes: int
 
 
+@dataclass(frozen=True, slots=True)
+class VersionPage:
+    """One page of versions.
+
+    Attributes:
+        versions: Of one object, the newest first.
+        next_token: Pass it on for the next page; None on the last one.
+    """
+
+    versions: tuple[ObjectVersion, ...]
+    next_token: tuple[str, str] | None
+
+
+def is_cold(storage_class: str) -> bool:
+    """Whether what lies in a storage class must be thawed before it can be read (``GLACIER_IR`` need not)."""
+    return storage_class in _COLD_CLASSES
+
+
 class Bucket(Protocol):
     """The verbs. Keys are relative to the archive's prefix; rules are the whole bucket's."""
 
@@ -138,7 +167,7 @@ class Bucket(Protocol):
         ...
 
     def request_thaw(self, key: str, *, days: int, tier: str) -> None:
-        """Ask for a cold object; that it is asked for already is fine, and may prolong it.
+        """Ask for a cold object; that it is asked for already is fine, and may prolong it. Nothing happens to a warm one.
 
         Raises:
             UnsupportedError: If the server knows no thawing.
@@ -146,6 +175,21 @@ class Bucket(Protocol):
         """
         ...
 
-    def versions(self, prefix: str) -> Iterator[ObjectVersion]:
-        """All versions of the objects whose key begins with `prefix`, and the marks of deletions."""
+    def version_page(self, prefix: str, token: tuple[str, str] | None = None) -> VersionPage:
+        """Versions of the objects whose key begins with `prefix`, and the marks of deletions: up to 1,000."""
         ...
+
+    def versions(self, prefix: str) -> Iterator[ObjectVersion]:
+        """All of them. Where nothing was ever versioned, each object has one version, which is called ``null``."""
+        ...
+
+
+def all_versions(bucket: Bucket, prefix: str) -> Iterator[ObjectVersion]:
+    """The pages of `Bucket.version_page`, one after the other."""
+    token: tuple[str, str] | None = None
+    while True:
+        page = bucket.version_page(prefix, token)
+        yield from page.versions
+        if page.next_token is None:
+            return
+        token = page.next_token

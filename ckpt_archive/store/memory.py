@@ -3,8 +3,9 @@
 import bisect
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Protocol
 
 from ckpt_archive.clock import Clock, SystemClock
 from ckpt_archive.digest import crc32c
@@ -28,6 +29,18 @@ class _Upload:
     parts: dict[int, tuple[PartInfo, bytearray]] = field(default_factory=dict)
 
 
+class Keeper(Protocol):
+    """What is told of objects before something happens to them, and may refuse it. The store is locked meanwhile."""
+
+    def reading(self, info: ObjectInfo) -> None:
+        """Its bytes are about to be read."""
+        ...
+
+    def deleting(self, key: str, info: ObjectInfo | None) -> None:
+        """It is about to be deleted; None if there is no such object."""
+        ...
+
+
 class MemoryStore:
     """Objects in a dictionary. Any number of threads may use it.
 
@@ -35,6 +48,11 @@ class MemoryStore:
         url: What it calls itself in messages.
         limits: Sizes and counts it accepts: smaller ones make small tests of multipart uploads possible.
         clock: Tells when objects were created.
+
+    Attributes:
+        clock: The same.
+        lock: Held while anything changes.
+        keeper: Asked before objects are read and deleted; see `MemoryBucket`.
     """
 
     def __init__(
@@ -42,8 +60,10 @@ class MemoryStore:
     ) -> None:
         self._url = url
         self._limits = limits or StoreLimits()
-        self._clock = clock or SystemClock()
-        self._lock = threading.Lock()
+        self.clock = clock or SystemClock()
+        # A keeper that is asked may ask back.
+        self.lock = threading.RLock()
+        self.keeper: Keeper | None = None
         self._objects: dict[str, _Object] = {}
         self._order: list[str] = []
         self._uploads: dict[str, _Upload] = {}
@@ -64,18 +84,18 @@ class MemoryStore:
         keys.check_key(key)
         keys.check_size(body.size_bytes, key, self._limits)
         data = _received(key, body)
-        with self._lock:
+        with self.lock:
             return self._put(key, (data,))
 
     def read(self, key: str, *, limit_bytes: int) -> StoredBytes:
         """See `Store.read`."""
-        found = self._get(key)
+        found = self._get(key, to_read=True)
         keys.check_small(found.info, limit_bytes)
         return StoredBytes(found.info, b"".join(found.chunks))
 
     def fetch(self, key: str, *, offset: int, length: int, etag: str | None, sink: Sink) -> None:
         """See `Store.fetch`."""
-        found = self._get(key)
+        found = self._get(key, to_read=True)
         keys.check_current(found.info, etag)
         keys.check_range(found.info, offset, length)
         for piece in _slices(found.chunks, offset, length):
@@ -100,7 +120,7 @@ class MemoryStore:
         objects: list[ObjectInfo] = []
         prefixes: list[str] = []
         last, next_token = after, None
-        with self._lock:
+        with self.lock:
             index = max(bisect.bisect_left(self._order, prefix), bisect.bisect_right(self._order, after))
             while index < len(self._order) and self._order[index].startswith(prefix):
                 key = self._order[index]
@@ -117,30 +137,40 @@ class MemoryStore:
                     prefixes += [folder] if shown else []
                     index = bisect.bisect_left(self._order, _successor(folder))
                 last = folder or key
-        return Listing(tuple(objects), tuple(prefixes), next_token, self._clock.now())
+        return Listing(tuple(objects), tuple(prefixes), next_token, self.clock.now())
 
     def delete(self, key: str) -> None:
         """See `Store.delete`."""
-        with self._lock:
-            if self._objects.pop(key, None) is not None:
+        with self.lock:
+            found = self._objects.get(key)
+            if self.keeper is not None:
+                self.keeper.deleting(key, found.info if found else None)
+            if found is not None:
+                del self._objects[key]
                 self._order.remove(key)
+
+    def move(self, key: str, storage_class: str) -> None:
+        """Put an object into a storage class; "" is the default one. Raises `NotFoundError`."""
+        with self.lock:
+            found = self._get(key)
+            self._objects[key] = replace(found, info=replace(found.info, storage_class=storage_class))
 
     def start_upload(self, key: str) -> str:
         """See `Store.start_upload`."""
         keys.check_key(key)
-        with self._lock:
+        with self.lock:
             upload_id = f"upload-{self._next_name()}"
-            self._uploads[upload_id] = _Upload(key, self._clock.now())
+            self._uploads[upload_id] = _Upload(key, self.clock.now())
             return upload_id
 
     def upload_part(self, key: str, upload_id: str, number: int, body: Body) -> PartInfo:
         """See `Store.upload_part`."""
         keys.check_part_number(number, key, self._limits)
         keys.check_size(body.size_bytes, f"part {number} of {key}", self._limits)
-        with self._lock:
+        with self.lock:
             self._upload(key, upload_id)
         data = _received(f"part {number} of {key}", body)
-        with self._lock:
+        with self.lock:
             upload = self._upload(key, upload_id)
             part = PartInfo(number, len(data), f"{body.crc32c:08x}-{self._next_name()}", body.crc32c)
             upload.parts[number] = (part, data)
@@ -148,7 +178,7 @@ class MemoryStore:
 
     def complete_upload(self, key: str, upload_id: str, parts: tuple[PartInfo, ...]) -> None:
         """See `Store.complete_upload`."""
-        with self._lock:
+        with self.lock:
             held = self._upload(key, upload_id).parts
             keys.check_joinable(key, parts, (part for part, _ in held.values()), self._limits)
             self._put(key, tuple(held[part.number][1] for part in parts))
@@ -157,12 +187,12 @@ class MemoryStore:
     def abort_upload(self, key: str, upload_id: str) -> None:
         """See `Store.abort_upload`."""
         del key
-        with self._lock:
+        with self.lock:
             self._uploads.pop(upload_id, None)
 
     def list_uploads(self, prefix: str) -> tuple[UploadInfo, ...]:
         """See `Store.list_uploads`."""
-        with self._lock:
+        with self.lock:
             return tuple(
                 UploadInfo(upload.key, upload_id, upload.started)
                 for upload_id, upload in self._uploads.items()
@@ -171,13 +201,15 @@ class MemoryStore:
 
     def list_parts(self, key: str, upload_id: str) -> tuple[PartInfo, ...]:
         """See `Store.list_parts`."""
-        with self._lock:
+        with self.lock:
             parts = self._upload(key, upload_id).parts
             return tuple(parts[number][0] for number in sorted(parts))
 
-    def _get(self, key: str) -> _Object:
-        with self._lock:
+    def _get(self, key: str, *, to_read: bool = False) -> _Object:
+        with self.lock:
             found = self._objects.get(key)
+            if found is not None and to_read and self.keeper is not None:
+                self.keeper.reading(found.info)
         if found is None:
             raise keys.missing(key, self._url)
         return found
@@ -186,7 +218,7 @@ class MemoryStore:
         if key in self._objects:
             raise keys.taken(key, self._url)
         size = sum(len(chunk) for chunk in chunks)
-        info = ObjectInfo(key, size, f"memory-{self._next_name()}", self._clock.now())
+        info = ObjectInfo(key, size, f"memory-{self._next_name()}", self.clock.now())
         self._objects[key] = _Object(info, chunks)
         bisect.insort(self._order, key)
         return info

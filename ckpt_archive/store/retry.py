@@ -12,43 +12,19 @@ but one:
   had done nothing (`ThrottledError`); otherwise the caller looks for the upload.
 """
 
-import logging
+import copy
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TypeVar
 
-from tenacity import RetryCallState, Retrying, retry_if_exception
-
 from ckpt_archive.clock import Clock
-from ckpt_archive.errors import ColdError, DeniedError, ThrottledError, UnavailableError, UnmountedError
 from ckpt_archive.store.body import Body
+from ckpt_archive.store.insistence import Insistence, RetryPolicy, did_nothing, is_passing
 from ckpt_archive.store.protocol import Listing, ObjectInfo, PartInfo, Sink, Store, StoredBytes, StoreLimits, UploadInfo
 
+__all__ = ["RetryPolicy", "RetryingStore"]
+
 T = TypeVar("T")
-
-_log = logging.getLogger(__name__)
-_TRIES_IN_SILENCE = 3
-
-
-@dataclass(frozen=True, slots=True)
-class RetryPolicy:
-    """How long to insist.
-
-    The pause before try n + 1 is drawn evenly from 0 to `first_pause_seconds` · 2^(n-1), at most `longest_pause_seconds`
-    ("full jitter": Brooker, "Exponential Backoff and Jitter", 2015).
-
-    Attributes:
-        max_tries: Of one call, the first included.
-        first_pause_seconds: Bound of the first pause.
-        longest_pause_seconds: Bound of every pause.
-        deadline_seconds: No try of one call begins later than this after the first.
-    """
-
-    max_tries: int = 12
-    first_pause_seconds: float = 0.2
-    longest_pause_seconds: float = 20.0
-    deadline_seconds: float = 300.0
 
 
 class RetryingStore:
@@ -60,7 +36,6 @@ class RetryingStore:
         policy: How long to insist.
         chance: Draws the pauses.
         throttled: Told each time the store asked for fewer requests, so that transfers can slow down.
-        until_seconds: A moment of `clock.monotonic` after which nothing is tried; see `with_deadline`.
     """
 
     def __init__(
@@ -71,28 +46,28 @@ class RetryingStore:
         chance: random.Random | None = None,
         *,
         throttled: Callable[[], None] | None = None,
-        until_seconds: float = float("inf"),
     ) -> None:
         self._inner = inner
-        self._clock = clock
-        self._policy = policy or RetryPolicy()
-        self._chance = chance or random.Random()  # noqa: S311 (spreads load; nothing secret)
-        self._throttled = throttled
-        self._until_seconds = until_seconds
+        self._insistence = Insistence(inner.url, clock, policy, chance, throttled=throttled)
 
     def with_deadline(self, seconds: float) -> "RetryingStore":
         """The same store for a few quick questions: all calls together begin no try later than `seconds` from now.
 
         A request under way is not cut off: how long one may take is for the adapter to bound.
         """
-        return RetryingStore(
-            self._inner,
-            self._clock,
-            self._policy,
-            self._chance,
-            throttled=self._throttled,
-            until_seconds=min(self._until_seconds, self._clock.monotonic() + seconds),
-        )
+        quick = copy.copy(self)
+        quick._insistence = self._insistence.until(seconds)
+        return quick
+
+    @property
+    def inner(self) -> Store:
+        """What is asked, which does not insist."""
+        return self._inner
+
+    @property
+    def insistence(self) -> Insistence:
+        """How it is asked."""
+        return self._insistence
 
     @property
     def url(self) -> str:
@@ -121,7 +96,7 @@ class RetryingStore:
             if done < length or not length:
                 self._inner.fetch(key, offset=offset + done, length=length - done, etag=etag, sink=delivery.take)
 
-        self._insist(rest, lambda error: _is_passing(error) and not delivery.sink_failed)
+        self._insist(rest, lambda error: is_passing(error) and not delivery.sink_failed)
 
     def head(self, key: str) -> ObjectInfo:
         """See `Store.head`."""
@@ -147,7 +122,7 @@ class RetryingStore:
 
     def start_upload(self, key: str) -> str:
         """See `Store.start_upload`."""
-        return self._insist(lambda: self._inner.start_upload(key), _did_nothing)
+        return self._insist(lambda: self._inner.start_upload(key), did_nothing)
 
     def upload_part(self, key: str, upload_id: str, number: int, body: Body) -> PartInfo:
         """See `Store.upload_part`."""
@@ -170,63 +145,7 @@ class RetryingStore:
         return self._insist(lambda: self._inner.list_parts(key, upload_id))
 
     def _insist(self, call: Callable[[], T], again: Callable[[BaseException], bool] | None = None) -> T:
-        now = self._clock.monotonic()
-        if now >= self._until_seconds:
-            raise UnavailableError(f"{self.url} did not answer in the time allowed", hint="Try again later.")
-        may_pass = again or _is_passing
-        try:
-            return call()
-        except Exception as error:
-            # Nearly every call is answered at once: only what was not is worth a plan.
-            if not may_pass(error):
-                raise
-            return self._try_again(call, may_pass, error, since_seconds=now)
-
-    def _try_again(
-        self,
-        call: Callable[[], T],
-        may_pass: Callable[[BaseException], bool],
-        first: Exception,
-        *,
-        since_seconds: float,
-    ) -> T:
-        latest = min(since_seconds + self._policy.deadline_seconds, self._until_seconds)
-        failed: list[Exception] = [first]
-
-        def attempt() -> T:
-            if failed:
-                raise failed.pop()
-            return call()
-
-        def is_over(state: RetryCallState) -> bool:
-            late = self._clock.monotonic() + state.upcoming_sleep >= latest
-            return late or state.attempt_number >= self._policy.max_tries
-
-        retrying = Retrying(
-            retry=retry_if_exception(may_pass),
-            wait=self._pause_seconds,
-            stop=is_over,
-            after=self._tell_of_throttling,
-            before_sleep=self._tell_who_waits,
-            sleep=self._clock.sleep,
-            reraise=True,
-        )
-        return retrying(attempt)
-
-    def _pause_seconds(self, state: RetryCallState) -> float:
-        bound = min(
-            self._policy.first_pause_seconds * 2 ** (state.attempt_number - 1), self._policy.longest_pause_seconds
-        )
-        return self._chance.uniform(0, bound)
-
-    def _tell_who_waits(self, state: RetryCallState) -> None:
-        """Once per call, when it is no hiccup any more."""
-        if state.attempt_number == _TRIES_IN_SILENCE and state.outcome is not None:
-            _log.warning("%s; trying again for up to %.0f s", state.outcome.exception(), self._policy.deadline_seconds)
-
-    def _tell_of_throttling(self, state: RetryCallState) -> None:
-        if self._throttled and state.outcome and isinstance(state.outcome.exception(), ThrottledError):
-            self._throttled()
+        return self._insistence.insist(call, again)
 
 
 class _Delivery:
@@ -242,11 +161,3 @@ class _Delivery:
         self._sink(chunk)
         self.sink_failed = False
         self.delivered_bytes += len(chunk)
-
-
-def _is_passing(error: BaseException) -> bool:
-    return isinstance(error, UnavailableError) and not isinstance(error, DeniedError | ColdError | UnmountedError)
-
-
-def _did_nothing(error: BaseException) -> bool:
-    return isinstance(error, ThrottledError)

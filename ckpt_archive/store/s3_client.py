@@ -16,6 +16,7 @@ from botocore.parsers import ResponseParserError
 
 from ckpt_archive import errors
 from ckpt_archive.store import keys
+from ckpt_archive.store.bucket import NotSetError, UnderWayError
 from ckpt_archive.store.s3_connection import Connection
 
 if TYPE_CHECKING:
@@ -48,6 +49,15 @@ _REDIRECTED = {"PermanentRedirect", "TemporaryRedirect", "Redirect", "IllegalLoc
 _REDIRECTED_HINT = (
     "The server sends us elsewhere: check AWS_REGION, and in AWS_ENDPOINT_URL the host and http or https."
 )
+
+_NOT_SET = {
+    "NoSuchLifecycleConfiguration",
+    "NoSuchObjectLockConfiguration",
+    "ObjectLockConfigurationNotFoundError",
+    "NoSuchTagSet",
+    "NoSuchTagSetError",
+}
+_UNKNOWN_TO_IT = {"NotImplemented", "MethodNotAllowed", "501", "405"}
 
 _SDK_CREDENTIAL_ERRORS = (
     sdk.NoCredentialsError,
@@ -202,13 +212,27 @@ def _answered(error: sdk.ClientError, request: Request, what: str) -> errors.Ckp
     said = ": ".join(text for text in (code, str(answer.get("Message", "")).strip().rstrip(".")) if text)
     what = f"{what}: {said}"
     return (
-        _about_the_object(code, status, request, what)
+        _about_what_it_knows(code, status, what)
+        or _about_the_object(code, status, request, what)
         or _about_our_rights(code, status, what)
         or _about_the_server(code, status, what)
         or errors.InvalidInputError(
             what, hint="The store does not take this request: `ckpt-archive doctor` tells more."
         )
     )
+
+
+def _about_what_it_knows(code: str, status: int, what: str) -> errors.CkptArchiveError | None:
+    """It does not do such things, or not on this bucket; or nobody has set what was asked for."""
+    if code in _NOT_SET:
+        return NotSetError(what, hint="It was never set.")
+    if code in _UNKNOWN_TO_IT or status in (405, 501):
+        return errors.UnsupportedError(what, hint="This server does not do that: do without, or use another store.")
+    if code in ("InvalidRequest", "InvalidBucketState") and "object lock" in what.lower():
+        return errors.UnsupportedError(
+            what, hint="This bucket has no Object Lock: it can be switched on by the bucket's owner, with versioning."
+        )
+    return None
 
 
 def _about_the_object(code: str, status: int, request: Request, what: str) -> errors.CkptArchiveError | None:
@@ -234,6 +258,8 @@ def _about_the_object(code: str, status: int, request: Request, what: str) -> er
         return errors.ChecksumRefusedError(what, hint="The bytes changed after they were digested, or on the way.")
     if code == "InvalidRange":
         return errors.IntegrityError(what, hint="Its receipt and the object disagree: verify this checkpoint.")
+    if code == "RestoreAlreadyInProgress":
+        return UnderWayError(what, hint="Wait for it.")
     if code == "InvalidObjectState":
         return errors.ColdError(what, hint="It is in a cold storage class: thaw it first (aws s3api restore-object).")
     return None

@@ -3,13 +3,39 @@
 import re
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from urllib.parse import parse_qs, unquote, urlsplit
 
 _CHUNK = 65_536
 _REQUEST = re.compile(rb"(GET|HEAD|PUT|POST|DELETE) (\S+) HTTP/1\.1\r\n")
+_NO_HEADERS: Mapping[str, str] = MappingProxyType({})
+
+# What stands in the query of a request, and the right that it needs to read and to change (Service Authorization
+# Reference, "Actions defined by Amazon S3"). Taking a bucket's rules away needs the right to write them.
+_OF_BUCKETS = {
+    "lifecycle": ("s3:GetLifecycleConfiguration", "s3:PutLifecycleConfiguration"),
+    "location": ("s3:GetBucketLocation", ""),
+    "object-lock": ("s3:GetBucketObjectLockConfiguration", "s3:PutBucketObjectLockConfiguration"),
+    "policy": ("s3:GetBucketPolicy", "s3:PutBucketPolicy"),
+    "uploads": ("s3:ListBucketMultipartUploads", ""),
+    "versioning": ("s3:GetBucketVersioning", "s3:PutBucketVersioning"),
+    "versions": ("s3:ListBucketVersions", ""),
+}
+_OF_OBJECTS = {
+    "legal-hold": ("s3:GetObjectLegalHold", "s3:PutObjectLegalHold"),
+    "retention": ("s3:GetObjectRetention", "s3:PutObjectRetention"),
+    "tagging": ("s3:GetObjectTagging", "s3:PutObjectTagging"),
+}
+# What is asked along with an object that is written.
+_ALONG = {
+    "x-amz-bypass-governance-retention": "s3:BypassGovernanceRetention",
+    "x-amz-object-lock-legal-hold": "s3:PutObjectLegalHold",
+    "x-amz-object-lock-mode": "s3:PutObjectRetention",
+    "x-amz-tagging": "s3:PutObjectTagging",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,30 +44,72 @@ class Asked:
 
     Attributes:
         action: Such as "s3:GetObject".
-        key: Of the object; the prefix of a listing.
+        key: Of the object; the prefix of a listing; "" for what is the bucket's own.
+        of_bucket: Whether it is a right on the bucket, and not on an object.
+        context: What conditions of policies can ask about it.
     """
 
     action: str
     key: str
+    of_bucket: bool = False
+    context: Mapping[str, str] = field(default_factory=dict, compare=False)
 
 
-def understood(method: str, target: str) -> Asked:
-    """What a request line of path style asks."""
+def understood(method: str, target: str, headers: Mapping[str, str] = _NO_HEADERS) -> list[Asked]:
+    """What a request of path style asks: one right after the other.
+
+    Args:
+        method: Of HTTP.
+        target: Path and query.
+        headers: Their names in small letters.
+    """
     parts = urlsplit(target)
     query = parse_qs(parts.query, keep_blank_values=True)
     key = unquote(parts.path).strip("/").partition("/")[2]
-    if not key and method in ("GET", "HEAD"):
-        action = "s3:ListBucketMultipartUploads" if "uploads" in query else "s3:ListBucket"
-        return Asked(action, query.get("prefix", [""])[0])
-    match method:
-        case "GET" | "HEAD":
-            return Asked("s3:ListMultipartUploadParts" if "uploadId" in query else "s3:GetObject", key)
-        case "DELETE":
-            return Asked("s3:AbortMultipartUpload" if "uploadId" in query else "s3:DeleteObject", key)
-        case "POST" if "delete" in query:
-            return Asked("s3:DeleteObject", key)
-        case _:
-            return Asked("s3:PutObject", key)
+    if not key and not (method == "POST" and "delete" in query):
+        return [_of_bucket(method, query)]
+    action = _of_object(method, query)
+    context: dict[str, str] = {}
+    if action == "s3:PutObject":
+        # Beginning an upload and sending its parts create no object yet.
+        context["s3:ObjectCreationOperation"] = str(not {"uploads", "partNumber"} & query.keys()).lower()
+        if "if-none-match" in headers:
+            context["s3:if-none-match"] = headers["if-none-match"]
+    return [
+        Asked(action, key, context=context),
+        *(Asked(right, key) for name, right in _ALONG.items() if name in headers),
+    ]
+
+
+def _of_object(method: str, query: Mapping[str, list[str]]) -> str:
+    reads = method in ("GET", "HEAD")
+    for name, (reading, changing) in _OF_OBJECTS.items():
+        if name in query:
+            return reading if reads else changing
+    if method == "DELETE" or "delete" in query:
+        if "uploadId" in query:
+            return "s3:AbortMultipartUpload"
+        return "s3:DeleteObjectVersion" if "versionId" in query else "s3:DeleteObject"
+    if reads:
+        if "uploadId" in query:
+            return "s3:ListMultipartUploadParts"
+        return "s3:GetObjectVersion" if "versionId" in query else "s3:GetObject"
+    return "s3:RestoreObject" if "restore" in query else "s3:PutObject"
+
+
+def _of_bucket(method: str, query: Mapping[str, list[str]]) -> Asked:
+    prefix = query.get("prefix", [""])[0]
+    context = {"s3:prefix": prefix} if "prefix" in query else {}
+    for name, (reading, changing) in _OF_BUCKETS.items():
+        if name in query:
+            return Asked(reading if method in ("GET", "HEAD") else changing, prefix, True, context)
+    return Asked("s3:ListBucket" if method in ("GET", "HEAD") else "s3:CreateBucket", prefix, True, context)
+
+
+def _headers(data: bytes, start: int) -> dict[str, str]:
+    """Those of a request whose head is in its first chunk, as all are that the SDK sends."""
+    lines = data[start:].partition(b"\r\n\r\n")[0].decode("latin-1").split("\r\n")
+    return {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
 
 
 class _Wire:
@@ -94,7 +162,7 @@ class _Wire:
                 found = _REQUEST.match(data) if is_request else None
                 if found is not None:
                     with self._lock:
-                        self.asked.append(understood(found[1].decode(), found[2].decode()))
+                        self.asked += understood(found[1].decode(), found[2].decode(), _headers(data, found.end()))
                 other.sendall(data)
         with suppress(OSError):
             other.shutdown(socket.SHUT_WR)

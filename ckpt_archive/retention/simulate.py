@@ -1,0 +1,424 @@
+"""What a policy stores and costs over the years, reckoned exactly, checkpoint by checkpoint, for a price book. Values only.
+
+Storage is paid by the second, as stores do. Data moves and ends at the midnight at which the store's engine may do it first.
+What is reckoned in too: requests (an upload is one write per part and two more, a tag is one write per object), what
+`PriceBook` says of minimums, and a number of checkpoints that are read back each month, taken evenly from all that is kept.
+Left out: the records (about 1 MB per TB), and volume discounts.
+"""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ckpt_archive.errors import InvalidInputError
+from ckpt_archive.retention.cohorts import DAY_SECONDS, Cohort, cohorts, life
+from ckpt_archive.retention.policy import Policy
+from ckpt_archive.retention.prices import MONTH_SECONDS, SSD, STANDARD, PriceBook
+
+_OBJECT_BYTES = 16 * 10**9
+_PART_BYTES = 64 << 20
+_MAX_PARTS = 10_000
+_RECORDS = 2  # a marker and a manifest, beside a receipt per object at most
+_STATEMENTS = 3  # that it ends, that it is tagged, that it has ended
+_LISTINGS = 3  # receipts, data, markers
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """What is archived, and for how long.
+
+    Attributes:
+        size_bytes: Of a checkpoint.
+        every_seconds: Between two that are archived.
+        months: How long, of `MONTH_SECONDS` each.
+        objects: Of a checkpoint; 0: one per 16 GB.
+        milestones_per_month: So many are milestones.
+        reads_per_month: So many are read back whole.
+    """
+
+    size_bytes: int
+    every_seconds: int
+    months: int
+    objects: int = 0
+    milestones_per_month: int = 1
+    reads_per_month: float = 1.0
+
+    def __post_init__(self) -> None:
+        limits = {"size_bytes": (1, 10**18), "every_seconds": (1, 366 * DAY_SECONDS), "months": (1, 1200)}
+        for name, (least, most) in limits.items():
+            value = getattr(self, name)
+            if not least <= value <= most:
+                raise InvalidInputError(f"{name} is {value}", hint=f"It must be {least:,} to {most:,}.")
+        if self.every_seconds > self.months * MONTH_SECONDS:
+            raise InvalidInputError(
+                f"nothing is archived in {self.months} months, one checkpoint every {self.every_seconds} s",
+                hint="Take more months.",
+            )
+        if self.objects < 0 or self.milestones_per_month < 0 or self.reads_per_month < 0:
+            raise InvalidInputError("a number of the workload is negative", hint="Use numbers from 0 on.")
+
+    @property
+    def object_count(self) -> int:
+        """Objects of a checkpoint."""
+        return self.objects or max(1, -(-self.size_bytes // _OBJECT_BYTES))
+
+    @property
+    def parts(self) -> int:
+        """Parts of a checkpoint, as they are sent and read."""
+        return self.object_count * min(_MAX_PARTS, -(-self.size_bytes // (self.object_count * _PART_BYTES)))
+
+    @property
+    def writes(self) -> int:
+        """Requests that write a checkpoint."""
+        begun_and_completed = 2 * self.object_count if self.parts > self.object_count else 0
+        return self.parts + begun_and_completed + self.object_count + _RECORDS
+
+    def milestones(self) -> list[int]:
+        """Which checkpoints are milestones: evenly, the last one of each stretch."""
+        count = self.months * self.milestones_per_month
+        last = self.months * MONTH_SECONDS // self.every_seconds
+        return sorted({last * number // count for number in range(1, count + 1)} - {0})
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """A policy, and what it is called.
+
+    Attributes:
+        name: For people.
+        policy: The policy.
+        written_to: The storage class into which everything is written first.
+    """
+
+    name: str
+    policy: Policy
+    written_to: str = STANDARD
+
+
+@dataclass(frozen=True, slots=True)
+class Month:
+    """One month of a scenario.
+
+    Attributes:
+        number: From 1.
+        stored_bytes: At its end, by storage class.
+        checkpoints: At its end, by retention class; "" for those without one.
+        writes, listings, reads: Requests.
+        transitions: Objects moved.
+        storage_usd: Bytes stored, by the second.
+        small_object_usd: What minimum sizes and the overhead of objects add to it.
+        request_usd: Requests.
+        transition_usd: Moves.
+        retrieval_usd: Reading back.
+        early_deletion_usd: What is due for data that moved or ended before the minimum time of its storage class.
+        cumulated_usd: All of it, since the beginning.
+    """
+
+    number: int
+    stored_bytes: Mapping[str, int]
+    checkpoints: Mapping[str, int]
+    writes: int
+    listings: int
+    reads: float
+    transitions: int
+    storage_usd: float
+    small_object_usd: float
+    request_usd: float
+    transition_usd: float
+    retrieval_usd: float
+    early_deletion_usd: float
+    cumulated_usd: float = 0.0
+
+    @property
+    def total_bytes(self) -> int:
+        """At its end, in all storage classes."""
+        return sum(self.stored_bytes.values())
+
+    @property
+    def total_usd(self) -> float:
+        """What the month costs."""
+        return (
+            self.storage_usd
+            + self.small_object_usd
+            + self.request_usd
+            + self.transition_usd
+            + self.retrieval_usd
+            + self.early_deletion_usd
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a scenario.
+
+    Attributes:
+        scenario: Which one.
+        months: In their order.
+        archived: Checkpoints that were archived.
+        peak_bytes: The most that was stored at any time.
+        notes: What was reckoned otherwise than the policy says.
+    """
+
+    scenario: Scenario
+    months: tuple[Month, ...]
+    archived: int
+    peak_bytes: int
+    notes: tuple[str, ...] = ()
+
+    @property
+    def last(self) -> Month:
+        """The last month."""
+        return self.months[-1]
+
+    @property
+    def kept(self) -> int:
+        """Checkpoints that are there at the end."""
+        return sum(self.last.checkpoints.values())
+
+
+def simulate(scenario: Scenario, workload: Workload, book: PriceBook) -> Outcome:
+    """Reckon a scenario.
+
+    Raises:
+        InvalidInputError: If the book has no price for the class that everything is written to.
+    """
+    ledger = _Ledger(workload, book, scenario)
+    every = workload.every_seconds
+    for cohort in cohorts(
+        scenario.policy,
+        every_seconds=every,
+        horizon_seconds=workload.months * MONTH_SECONDS,
+        month_seconds=MONTH_SECONDS,
+        milestones=workload.milestones(),
+    ):
+        ledger.add(cohort)
+    return Outcome(
+        scenario,
+        ledger.months(),
+        archived=workload.months * MONTH_SECONDS // every,
+        peak_bytes=ledger.peak() * workload.size_bytes,
+        notes=tuple(sorted(ledger.notes)),
+    )
+
+
+def for_ever(name: str, written_to: str) -> Scenario:
+    """Everything is kept, and stays where it was written."""
+    return Scenario(name, Policy(classes=(), name=name), written_to)
+
+
+def everything_on_ssd() -> Scenario:
+    """What all others are compared with."""
+    return for_ever("everything on SSD", SSD)
+
+
+@dataclass(slots=True)
+class _Series:
+    """Seconds of storage, and checkpoints that are there at the end, by month; whole months are added up at the end."""
+
+    seconds: list[int]
+    whole: list[int]
+    there: list[int]
+
+    @classmethod
+    def of(cls, months: int) -> "_Series":
+        return cls([0] * months, [0] * (months + 1), [0] * (months + 1))
+
+
+@dataclass(slots=True)
+class _Counts:
+    """Requests and charges of a month."""
+
+    arrived: int = 0
+    tagged: int = 0
+    transitions: dict[str, int] = field(default_factory=dict)
+    early_usd: float = 0.0
+
+
+class _Ledger:
+    """Books what becomes of cohorts."""
+
+    def __init__(self, workload: Workload, book: PriceBook, scenario: Scenario) -> None:
+        self._workload = workload
+        self._book = book
+        self._policy = scenario.policy
+        self._first_class = scenario.written_to
+        self._first_price = book.price(scenario.written_to)
+        self._count = workload.months
+        self._horizon = workload.months * MONTH_SECONDS
+        self._by_storage: dict[str, _Series] = {}
+        self._by_retention: dict[str, _Series] = {}
+        self._counts = [_Counts() for _ in range(workload.months)]
+        self._changes = [0] * (self._horizon // DAY_SECONDS + 3)
+        self.notes: set[str] = set()
+
+    def add(self, cohort: Cohort) -> None:
+        """Book a cohort, from its arrival to its end."""
+        fate = life(cohort, self._policy)
+        stages = self._stages(cohort, fate.tagged, fate.ends)
+        self._counts[cohort.month].arrived += cohort.count
+        if fate.tagged is not None:
+            self._at(fate.tagged).tagged += cohort.count
+        name = cohort.retention.name if cohort.retention is not None else ""
+        # Its days are counted for the storage classes; here only whether it is there.
+        self._stay(self._by_retention, name, cohort, cohort.sum_seconds, cohort.month, fate.ends)
+        self._changes[min(cohort.midnight, len(self._changes) - 1)] += cohort.count
+        if fate.ends is not None and fate.ends + 1 < len(self._changes):
+            self._changes[fate.ends + 1] -= cohort.count
+        begins, month = cohort.sum_seconds, cohort.month
+        for index, (storage_class, since) in enumerate(stages):
+            until = stages[index + 1][1] if index + 1 < len(stages) else fate.ends
+            if since is not None:
+                if since * DAY_SECONDS >= self._horizon:
+                    break
+                begins, month = cohort.count * since * DAY_SECONDS, _month(since)
+                moved = self._at(since).transitions
+                moved[storage_class] = moved.get(storage_class, 0) + cohort.count
+            self._stay(self._by_storage, storage_class, cohort, begins, month, until)
+            self._charge_early(storage_class, cohort.count, begins, until)
+
+    def _stages(self, cohort: Cohort, tagged: int | None, ends: int | None) -> list[tuple[str, int | None]]:
+        """The storage classes of a cohort, and the day on which it comes there; None for the first one."""
+        found: list[tuple[str, int | None]] = [(self._first_class, None)]
+        if cohort.retention is None or tagged is None:
+            return found
+        for move in cohort.retention.transitions:
+            day = max(cohort.midnight + move.after_days, tagged)
+            if move.storage_class == found[-1][0] or (ends is not None and day >= ends) or not self._moves(move.storage_class):
+                continue
+            if found[-1][1] == day:  # The engine goes to the last of those that are due.
+                found.pop()
+            found.append((move.storage_class, day))
+        return found
+
+    def _moves(self, storage_class: str) -> bool:
+        price = self._book.storage.get(storage_class)
+        if price is None:
+            self.notes.add(
+                f"the price book {self._book.name} has no {storage_class}: what should go there is reckoned as staying "
+                f"in {self._first_class}"
+            )
+            return False
+        if self._workload.size_bytes < price.min_transition_bytes * self._workload.object_count:
+            self.notes.add(f"objects are too small to be moved to {storage_class}: reckoned as staying")
+            return False
+        return True
+
+    def _stay(
+        self,
+        series_by_name: dict[str, _Series],
+        name: str,
+        cohort: Cohort,
+        begins: int,
+        month: int,
+        until: int | None,
+    ) -> None:
+        """Book the time from `begins` (a sum of seconds, in `month`) until a day."""
+        series = series_by_name.get(name)
+        if series is None:
+            series = series_by_name[name] = _Series.of(self._count)
+        count = cohort.count
+        gone = self._count if until is None else min(_month(until), self._count)
+        end = self._horizon if until is None else min(until * DAY_SECONDS, self._horizon)
+        series.there[month] += count
+        series.there[max(gone, month)] -= count
+        last = -(-end // MONTH_SECONDS) - 1
+        if last <= month:
+            series.seconds[month] += count * end - begins
+            return
+        series.seconds[month] += count * (month + 1) * MONTH_SECONDS - begins
+        series.whole[month + 1] += count
+        series.whole[last] -= count
+        series.seconds[last] += count * (end - last * MONTH_SECONDS)
+
+    def _charge_early(self, storage_class: str, count: int, begins: int, until: int | None) -> None:
+        minimum = self._book.price(storage_class).min_days * DAY_SECONDS
+        if until is None or not minimum or until * DAY_SECONDS > self._horizon:
+            return
+        missing = count * (minimum - until * DAY_SECONDS) + begins
+        if missing > 0:
+            self._at(until).early_usd += missing / MONTH_SECONDS * self._usd_a_month(storage_class)
+
+    def _at(self, day: int) -> _Counts:
+        """The counts of the month in which a midnight lies; nobody reads those after the end."""
+        month = _month(day)
+        return self._counts[month] if month < self._count else _Counts()
+
+    def _usd_a_month(self, storage_class: str) -> float:
+        return self._book.usd_a_month(storage_class, self._workload.size_bytes, self._workload.object_count)
+
+    def peak(self) -> int:
+        """The most checkpoints that were there at once: just before some midnight, or at the end."""
+        return max(itertools.accumulate(self._changes))
+
+    def months(self) -> tuple[Month, ...]:
+        """All months."""
+        size = self._workload.size_bytes
+        seconds: dict[str, list[int]] = {}
+        there: dict[str, list[int]] = {}
+        for name, series in self._by_storage.items():
+            whole = list(itertools.accumulate(series.whole))
+            seconds[name] = [part + whole[month] * MONTH_SECONDS for month, part in enumerate(series.seconds)]
+            there[name] = list(itertools.accumulate(series.there))
+        kept = {name: list(itertools.accumulate(series.there)) for name, series in self._by_retention.items()}
+        found: list[Month] = []
+        for index in range(self._count):
+            stored = {name: numbers[index] * size for name, numbers in there.items() if numbers[index]}
+            used = {name: numbers[index] / MONTH_SECONDS for name, numbers in seconds.items() if numbers[index]}
+            alive = {name: numbers[index] for name, numbers in kept.items() if numbers[index]}
+            month = self._month(index, stored, alive, used)
+            before = found[-1].cumulated_usd if found else 0.0
+            found.append(_cumulated(month, before))
+        return tuple(found)
+
+    def _month(
+        self, index: int, stored: Mapping[str, int], alive: Mapping[str, int], used: Mapping[str, float]
+    ) -> Month:
+        """A month, from the checkpoint-months of each storage class."""
+        workload, counts = self._workload, self._counts[index]
+        objects = workload.object_count
+        terabytes = workload.size_bytes / 10**12
+        plain = sum(count * terabytes * self._book.price(name).usd_per_tb_month for name, count in used.items())
+        billed = sum(count * self._usd_a_month(name) for name, count in used.items())
+        writes = counts.arrived * workload.writes + counts.tagged * (objects + _STATEMENTS)
+        listings = counts.arrived * _LISTINGS
+        reads = workload.reads_per_month * workload.parts
+        total = sum(used.values())
+        retrieval = read_usd = 0.0
+        for name, count in used.items():
+            price, share = self._book.price(name), count / total
+            retrieval += workload.reads_per_month * share * price.tier().usd(workload.size_bytes, objects)
+            read_usd += reads * share / 1000 * price.get_usd_per_1000
+        moved = {name: count * objects for name, count in counts.transitions.items()}
+        first = self._first_price
+        return Month(
+            number=index + 1,
+            stored_bytes=stored,
+            checkpoints=alive,
+            writes=writes,
+            listings=listings,
+            reads=reads,
+            transitions=sum(moved.values()),
+            storage_usd=plain,
+            small_object_usd=billed - plain,
+            request_usd=(writes * first.put_usd_per_1000 + listings * first.list_usd_per_1000) / 1000 + read_usd,
+            transition_usd=sum(
+                count / 1000 * self._book.price(name).transition_usd_per_1000 for name, count in moved.items()
+            ),
+            retrieval_usd=retrieval,
+            early_deletion_usd=counts.early_usd,
+        )
+
+
+def _cumulated(month: Month, before: float) -> Month:
+    from dataclasses import replace
+
+    return replace(month, cumulated_usd=before + month.total_usd)
+
+
+def _month(day: int) -> int:
+    """The month that a midnight ends in, from 0."""
+    return -(-day * DAY_SECONDS // MONTH_SECONDS) - 1
+
+
+def _unused(values: Sequence[int]) -> int:
+    return len(values)
