@@ -1,7 +1,7 @@
 """The archive as its users see it. Delegates; decides nothing."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ckpt_archive.maintain.report import MaintainReport
     from ckpt_archive.restore.result import Restored
     from ckpt_archive.run import Run
+    from ckpt_archive.ship.adopting import Adopted
     from ckpt_archive.ship.copying import CopyReport
     from ckpt_archive.ship.push import PushReport
     from ckpt_archive.store.probe import ProbeReport
@@ -364,6 +365,53 @@ class Archive:
                 selection,
                 progress,
             ),
+        )
+
+    def adopt(
+        self,
+        url: str,
+        run: str,
+        *,
+        steps: str = "checkpoint-{step}",
+        reason: str = "",
+        dry_run: bool = False,
+        progress: Progress | None = None,
+    ) -> "Iterator[Adopted]":
+        """Make checkpoints of folders that are in the archive's bucket already, where they lie: read once, not copied.
+
+        Args:
+            url: The folder in which they lie.
+            run: The run they go to.
+            steps: What they are called: ``{step}`` stands for the step.
+            reason: Why, for the log.
+            dry_run: Say what there is, and do nothing.
+            progress: Told how many bytes were read.
+
+        Raises:
+            InvalidInputError: If that is in another bucket, or a file could not be restored.
+            NotFoundError: If there is no such folder.
+            ConflictError: If other content is archived as one of these steps.
+            UnavailableError: If the store does not answer.
+        """
+        from ckpt_archive import compose
+        from ckpt_archive.ship import adopting
+
+        connection = self.connection
+        base = adopting.base_of(connection.store.url, url)
+        store = compose.store_at(url, self._machine)
+        candidates = adopting.find_candidates(store, steps)
+        if dry_run:
+            return (adopting.found(run, item) for item in candidates)
+        return adopting.adopt(
+            self._machine,
+            connection,
+            store,
+            base,
+            run,
+            candidates,
+            actor=self._environment.actor,
+            reason=reason,
+            progress=progress,
         )
 
     def copy(

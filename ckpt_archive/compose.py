@@ -29,8 +29,8 @@ from ckpt_archive.progress import Progress
 from ckpt_archive.ship.copying import make_replica
 from ckpt_archive.store.file import FileStore
 from ckpt_archive.store.object_store import Location, location
+from ckpt_archive.store.open import bucket_of, features_of, open_store
 from ckpt_archive.store.open import connect as bare_store
-from ckpt_archive.store.open import features_of, open_store
 from ckpt_archive.store.probe import ProbeReport, checksums_enforced, probe
 from ckpt_archive.store.protocol import Store
 from ckpt_archive.store.retry import RetryingStore, RetryPolicy
@@ -120,6 +120,7 @@ def connection_of(store: Store, machine: Machine, settings: TransferSettings, li
         settings=settings,
         limiter=limiter,
         probe_checksums=lambda: checksums_enforced(store, machine.nonce),
+        bucket=bucket_of(store),
     )
 
 

@@ -101,6 +101,10 @@ class NotFoundError(CkptArchiveError):
     exit_code = 6
 
 
+class EndedError(NotFoundError):
+    """The checkpoint was archived, and its time was over: its data was removed by its class, as announced. Take another."""
+
+
 class UploadGoneError(NotFoundError):
     """The multipart upload no longer exists: it was completed, aborted or expired. Look at the object itself."""
 

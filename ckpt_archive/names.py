@@ -169,3 +169,28 @@ def check_event_id(text: str) -> str:
     if isinstance(text, str) and EVENT_ID.fullmatch(text):
         return text
     raise InvalidInputError(f"{text!r} is not an event's id", hint="Expected 32 lower-case hexadecimal digits.")
+
+
+# S3's limit (Amazon S3 User Guide, "Object key names").
+MAX_KEY_BYTES = 1024
+
+
+def is_object_key(key: str) -> bool:
+    """Whether it is a relative path of plain components, as every key of a store of ours is."""
+    if len(key) > MAX_KEY_BYTES or "\0" in key or any("\ud800" <= character <= "\udfff" for character in key):
+        return False  # file systems may hold names that are not UTF-8, and S3 takes none of these
+    return len(key.encode()) <= MAX_KEY_BYTES and {"", ".", ".."}.isdisjoint(key.split("/"))
+
+
+def check_object_key(key: str) -> str:
+    """Return `key` if it is a relative path of plain components, as every key of a store of ours is.
+
+    Raises:
+        InvalidInputError: If it is empty, too long, or has a component that is empty, '.' or '..'.
+    """
+    if is_object_key(key):
+        return key
+    raise InvalidInputError(
+        f"the key {key!r} is not allowed",
+        hint=f"A key is a relative path of at most {MAX_KEY_BYTES} bytes without '.', '..' or empty components.",
+    )

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from ckpt_archive.digest import crc32c_from_hex, crc32c_hex
 from ckpt_archive.errors import InvalidInputError
-from ckpt_archive.names import check_file_path, check_file_tree, check_sha256
+from ckpt_archive.names import check_file_path, check_file_tree, check_object_key, check_sha256
 from ckpt_archive.strictjson import NOTHING, Fields, Json
 
 MAX_FILES = 2_000_000
@@ -29,6 +29,9 @@ class DataObject:
         size_bytes: Length, at least 1.
         part_size_bytes: All parts but the last have this size.
         part_crc32c: CRC32C of each part, in order.
+        key: Where it lies in the bucket if somebody else put it there: the whole key with a '/' before it; "" for where
+            objects of ours lie.
+        etag: What the store called its bytes when they were digested; only where `key` is.
         unknown: Members written by a newer release; they are no part of what is compared.
     """
 
@@ -36,6 +39,8 @@ class DataObject:
     size_bytes: int
     part_size_bytes: int
     part_crc32c: tuple[int, ...]
+    key: str = ""
+    etag: str = ""
     unknown: Mapping[str, Json] = field(default_factory=_nothing, compare=False)
 
     def part_range(self, number: int) -> tuple[int, int]:
@@ -115,6 +120,7 @@ class Share:
 def _object_to_json(item: DataObject) -> Json:
     return {
         **item.unknown,
+        **({"key": item.key.removeprefix("/"), "etag": item.etag} if item.key else {}),
         "sha256": item.sha256,
         "size": item.size_bytes,
         "part_size": item.part_size_bytes,
@@ -123,12 +129,14 @@ def _object_to_json(item: DataObject) -> Json:
 
 
 def _object_from_json(fields: Fields) -> DataObject:
-    _check_reserved(fields)
+    _check_encoding(fields)
     item = DataObject(
         sha256=fields.text("sha256", check_sha256),
         size_bytes=fields.number("size"),
         part_size_bytes=fields.number("part_size"),
         part_crc32c=_crcs_from_json(fields),
+        key="/" + fields.text("key", check_object_key) if fields.has("key") else "",
+        etag=fields.text("etag") if fields.has("key") and fields.has("etag") else "",
         unknown=fields.rest(),
     )
     if item.size_bytes == 0 or item.part_size_bytes == 0:
@@ -179,6 +187,10 @@ def _check_reserved(fields: Fields) -> None:
     """
     if fields.peek("key") is not None:
         fields.refuse_newer("its bytes lie under a key of their own")
+    _check_encoding(fields)
+
+
+def _check_encoding(fields: Fields) -> None:
     if fields.peek("encoding") not in (None, "identity"):
         fields.refuse_newer("its bytes are stored in an encoding")
 

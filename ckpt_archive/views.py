@@ -42,6 +42,10 @@ class CheckpointInfo:
         metrics: What the trainer recorded.
         labels: What the run was given.
         manifest_sha256: Digest of its manifest: the one thing to write down.
+        state: "kept", "ending" where an end is announced, "ended" where its data is gone or may be going.
+        retention_class: The class that it has, was given, or was saved as; "" for none.
+        ends_at: When its data ends; None while nothing is announced.
+        held: Whether it, or its run, is held for a case.
     """
 
     run: str
@@ -55,6 +59,10 @@ class CheckpointInfo:
     metrics: Mapping[str, Json]
     labels: Mapping[str, Json]
     manifest_sha256: str
+    state: str = "kept"
+    retention_class: str = ""
+    ends_at: datetime | None = None
+    held: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +74,8 @@ class FileInfo:
         size_bytes: Length.
         sha256: Of the whole file.
         rank: The writer that contributed it.
-        key: The object that holds it, relative to the archive; "" for an empty file.
+        key: The object that holds it, relative to the archive, or, with a '/' before it, its whole key in the bucket; ""
+            for an empty file.
         offset: Where it begins in that object.
     """
 

@@ -113,6 +113,18 @@ variable "object_lock" {
   }
 }
 
+variable "access_log_bucket" {
+  description = "Bucket for S3's access logs. They alone tell what lifecycle rules deleted, as CloudTrail does not."
+  type        = string
+  default     = null
+}
+
+variable "further_deleters" {
+  description = "ARNs, with * where wanted, of principals that may delete objects beside the eraser; of the index's files also beside the maintainer. Deleting still needs a right of their own."
+  type        = list(string)
+  default     = []
+}
+
 variable "create_kms_key" {
   description = "Make a KMS key for the bucket. Otherwise kms_key_arn is used, or, without one, the keys of S3 itself."
   type        = bool

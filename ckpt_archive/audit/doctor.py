@@ -1,14 +1,16 @@
 """What is wrong with an archive, what it costs, and the command that mends it. Reads only.
 
-Costs one listing per thousand objects of data and receipts: it is asked by people, not by programs.
+Costs one listing per thousand objects of data and receipts, and for each checkpoint whose end is announced its records and a
+listing: it is asked by people, not by programs.
 """
 
 import re
 import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from ckpt_archive.audit.doctor_fates import examine_fates
+from ckpt_archive.audit.doctor_finding import DoctorFinding
 from ckpt_archive.commit import catalog, layout
 from ckpt_archive.commit.connection import Connection
 from ckpt_archive.commit.decision import Action, read_decision, read_decisions
@@ -17,6 +19,7 @@ from ckpt_archive.commit.manifest import Manifest
 from ckpt_archive.commit.receipt import Receipt
 from ckpt_archive.commit.receipts import contributed_ranks, read_receipt
 from ckpt_archive.errors import ConflictError, IntegrityError, InvalidInputError, NotFoundError
+from ckpt_archive.executor import Executor
 from ckpt_archive.machine import Machine
 from ckpt_archive.names import MAX_ATTEMPT, MAX_STEP, RUN_NAME
 from ckpt_archive.place import Place
@@ -34,23 +37,6 @@ _STEP = re.compile(f"[0-9]{{{len(str(MAX_STEP))}}}")
 _ATTEMPT = re.compile(f"[0-9]{{{len(str(MAX_ATTEMPT))}}}")
 
 
-@dataclass(frozen=True, slots=True)
-class DoctorFinding:
-    """Something somebody should know.
-
-    Attributes:
-        severity: "error" (act now), "warning" (act), or "note".
-        what: In a few words.
-        detail: The whole of it.
-        command: What to run next; "" where there is nothing to run.
-    """
-
-    severity: str
-    what: str
-    detail: str
-    command: str = ""
-
-
 def examine(machine: Machine, connection: Connection) -> tuple[DoctorFinding, ...]:
     """Look for uncommitted checkpoints, orphaned data, forgotten uploads and what does not belong there.
 
@@ -63,12 +49,13 @@ def examine(machine: Machine, connection: Connection) -> tuple[DoctorFinding, ..
     runs = sorted(name for name in names if RUN_NAME.fullmatch(name))
     findings = [_stranger(f"{name}/", "among the runs") for name in sorted(names.difference(runs))]
     for run in runs:
-        findings += _examine_run(store, run, now)
+        findings += _examine_run(connection, machine.executor, run, now)
     findings += _uploads(store, now)
     return tuple(findings)
 
 
-def _examine_run(store: Store, run: str, now: datetime) -> Iterator[DoctorFinding]:
+def _examine_run(connection: Connection, executor: Executor, run: str, now: datetime) -> Iterator[DoctorFinding]:
+    store = connection.store
     committed: set[Place] = set()
     for key in catalog.manifest_keys(store, run):
         try:
@@ -83,6 +70,7 @@ def _examine_run(store: Store, run: str, now: datetime) -> Iterator[DoctorFindin
     for place in sorted(uncommitted - contributed | given_up):
         yield from _left_over(store, place, now, given_up=place in given_up)
     yield from _gaps(store, run, committed)
+    yield from examine_fates(connection, executor, run, committed)
 
 
 def _gaps(store: Store, run: str, committed: set[Place]) -> Iterator[DoctorFinding]:

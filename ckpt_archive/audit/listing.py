@@ -5,12 +5,14 @@ from collections.abc import Iterator
 from functools import partial
 
 from ckpt_archive import strictjson
-from ckpt_archive.commit import catalog, latest, layout
+from ckpt_archive.commit import catalog, latest
 from ckpt_archive.commit.catalog import Loaded
 from ckpt_archive.commit.connection import Connection
+from ckpt_archive.commit.endings import why
+from ckpt_archive.commit.fate import Fates, read_fate, read_fates, read_run_fate
 from ckpt_archive.commit.receipt import Receipt
 from ckpt_archive.commit.receipts import receipt_key
-from ckpt_archive.errors import InvalidInputError, NotFoundError
+from ckpt_archive.errors import EndedError, InvalidInputError, NotFoundError
 from ckpt_archive.machine import Machine
 from ckpt_archive.names import check_run_name, check_step
 from ckpt_archive.place import Place
@@ -33,10 +35,19 @@ def runs(machine: Machine, connection: Connection) -> list[RunSummary]:
     return sorted(flow(machine.executor, names, partial(_summary, store), limit=limit), key=lambda summary: summary.run)
 
 
-def checkpoints(machine: Machine, connection: Connection, run: str, attempt: int | None) -> list[CheckpointInfo]:
+def checkpoints(
+    machine: Machine, connection: Connection, run: str, attempt: int | None, *, ended: bool = False
+) -> list[CheckpointInfo]:
     """The committed checkpoints of a run, or of one attempt, newest attempt and step first.
 
-    Costs a listing of the manifests, and a read of each.
+    Costs a listing of the manifests and one of what is said about their ends, and a read of each.
+
+    Args:
+        machine: The machine it runs on.
+        connection: The archive.
+        run: Run name.
+        attempt: Which attempt; None for all.
+        ended: Whether those are listed too whose data has ended.
 
     Raises:
         IntegrityError: If a manifest is damaged; names it.
@@ -44,12 +55,22 @@ def checkpoints(machine: Machine, connection: Connection, run: str, attempt: int
     """
     store = connection.store
     limit = connection.settings.parts_in_flight
-    found = flow(machine.executor, deque(places(store, run, attempt)), partial(_loaded, store), limit=limit)
-    return [info_of(loaded) for loaded in sorted(found, key=_newest_first)]
+    committed = places(store, run, attempt)
+    fates = read_fates(store, run)
+    wanted = [place for place in committed if ended or not fates.is_over(place)]
+    if not wanted:
+        raise EndedError(
+            f"all {len(committed)} checkpoints of {_of(run, attempt)} have ended: their data is removed, their records stay",
+            hint=f"`ckpt-archive ls {run} --all` lists them.",
+        )
+    found = flow(machine.executor, deque(wanted), partial(_loaded, store), limit=limit)
+    return [info_of(loaded, fates) for loaded in sorted(found, key=_newest_first)]
 
 
 def show(machine: Machine, connection: Connection, place: Place) -> CheckpointDetails:
     """All there is to know about a checkpoint, every record compared with the digest that names it.
+
+    Costs its records, and two listings: of what is said about its end, and about its run.
 
     Raises:
         NotFoundError: If it is not committed.
@@ -58,8 +79,10 @@ def show(machine: Machine, connection: Connection, place: Place) -> CheckpointDe
     loaded = catalog.load_manifest(connection.store, place)
     receipts = catalog.load_receipts(connection.store, machine.executor, loaded.manifest)
     files = [file for receipt in receipts for file in _files(receipt)]
+    fate, now = read_fate(connection.store, place)
+    whole, _ = read_run_fate(connection.store, place.run)
     return CheckpointDetails(
-        info=info_of(loaded),
+        info=info_of(loaded, Fates(place.run, {place: fate}, whole, now)),
         manifest=strictjson.decode(loaded.manifest.encode(), "the manifest"),
         files=tuple(sorted(files, key=lambda file: (file.path, file.rank))),
         receipts=tuple((item.rank, receipt_key(place, item.rank), item.sha256) for item in loaded.manifest.receipts),
@@ -110,9 +133,10 @@ def all_places(store: Store) -> Iterator[Place]:
         yield from catalog.places(store, run)
 
 
-def info_of(loaded: Loaded) -> CheckpointInfo:
+def info_of(loaded: Loaded, fates: Fates) -> CheckpointInfo:
     """The line about a checkpoint."""
     manifest = loaded.manifest
+    fate = fates.fate(manifest.place)
     return CheckpointInfo(
         run=manifest.run,
         attempt=manifest.attempt,
@@ -125,6 +149,10 @@ def info_of(loaded: Loaded) -> CheckpointInfo:
         metrics=manifest.metrics,
         labels=manifest.labels,
         manifest_sha256=loaded.sha256,
+        state=why(fate, fates.store_time),
+        retention_class=fate.class_name or fate.assigned or manifest.retention_class,
+        ends_at=fate.ends_at,
+        held=bool(fates.cases(manifest.place)),
     )
 
 
@@ -152,13 +180,13 @@ def _files(receipt: Receipt) -> Iterator[FileInfo]:
     for file in receipt.share.files:
         key = ""
         if file.object_index is not None:
-            sha256 = receipt.share.objects[file.object_index].sha256
-            key = layout.data_object(receipt.run, receipt.attempt, receipt.step, receipt.rank, sha256)
+            key = catalog.object_key(receipt, receipt.share.objects[file.object_index])
         yield FileInfo(file.path, file.size_bytes, file.sha256, receipt.rank, key, file.offset)
 
 
 def _nothing(run: str, attempt: int | None) -> NotFoundError:
-    of_attempt = "" if attempt is None else f"attempt {attempt} of "
-    return NotFoundError(
-        f"{of_attempt}the run {run!r} has no committed checkpoint", hint="`ckpt-archive ls` lists the runs."
-    )
+    return NotFoundError(f"{_of(run, attempt)} has no committed checkpoint", hint="`ckpt-archive ls` lists the runs.")
+
+
+def _of(run: str, attempt: int | None) -> str:
+    return f"the run {run!r}" if attempt is None else f"attempt {attempt} of the run {run!r}"

@@ -8,8 +8,9 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from ckpt_archive.commit import catalog, layout
+from ckpt_archive.commit import catalog, endings, layout
 from ckpt_archive.commit.connection import Connection
+from ckpt_archive.commit.fate import Fates, read_fates
 from ckpt_archive.commit.manifest import Manifest, ReceiptEntry
 from ckpt_archive.commit.receipt import Receipt
 from ckpt_archive.commit.receipts import receipt_key
@@ -17,8 +18,9 @@ from ckpt_archive.errors import IntegrityError, InvalidInputError, NotFoundError
 from ckpt_archive.machine import Machine
 from ckpt_archive.place import Place
 from ckpt_archive.progress import Meter, Progress
+from ckpt_archive.store.protocol import Store
 from ckpt_archive.transfer.flow import flow
-from ckpt_archive.transfer.verify import verify_objects
+from ckpt_archive.transfer.verify import Wanted, verify_objects
 
 # What says that a record is not what it should be, or is not there; anything else says that it could not be asked.
 _DAMAGE = (IntegrityError, InvalidInputError, NotFoundError)
@@ -55,6 +57,7 @@ class VerifyReport:
         objects: How many objects of data.
         size_bytes: Of these objects.
         findings: What is wrong; empty if nothing is.
+        ended: How many were not checked because their data has ended, as announced.
     """
 
     deep: bool
@@ -62,6 +65,7 @@ class VerifyReport:
     objects: int
     size_bytes: int
     findings: tuple[VerifyFinding, ...]
+    ended: int = 0
 
 
 def verify(
@@ -73,7 +77,7 @@ def verify(
     progress: Progress | None = None,
     checked: Callable[[Place, Sequence[VerifyFinding]], None] = lambda *_: None,
 ) -> VerifyReport:
-    """Check committed checkpoints.
+    """Check committed checkpoints. Of those that are over the records alone: their data is gone, or may be going.
 
     Args:
         machine: The machine it runs on.
@@ -86,32 +90,73 @@ def verify(
     Raises:
         UnavailableError: If the store does not answer.
     """
-    checkpoints = objects = size_bytes = 0
+    checkpoints = objects = size_bytes = ended = 0
     findings: list[VerifyFinding] = []
+    fates = _Fates(connection.store, whole_runs=not (isinstance(places, Sequence) and len(places) == 1))
     for place in places:
-        checkpoints += 1
+        is_over = fates.is_over(place)
         receipts, wrong = _records(machine, connection, place)
-        # Of each writer on its own: where two of them wrote the same file, both copies are to be there.
-        wanted = [item for receipt in receipts for item in catalog.wanted([receipt])]
-        sizes = {item.key: item.object.size_bytes for item in wanted if item.object is not None}
-        objects += len(sizes)
-        size_bytes += sum(sizes.values())
-        if deep:
-            meter = Meter(progress, f"verify {place.run} {place.step}", sum(sizes.values()))
-            found = verify_objects(
-                connection.store,
-                machine.executor,
-                wanted,
-                connection.settings,
-                progress=meter,
-                limiter=connection.limiter,
-            )
-            wrong += [_finding(place, item.key, item.problem, item.path or "") for item in found]
+        sizes: dict[str, int] = {}
+        if not is_over:
+            # Of each writer on its own: where two of them wrote the same file, both copies are to be there.
+            wanted = [item for receipt in receipts for item in catalog.wanted([receipt])]
+            sizes = {item.key: item.object.size_bytes for item in wanted if item.object is not None}
+            found = _data(machine, connection, place, wanted, sizes, progress, deep=deep)
+            # A long pass may have come to a checkpoint whose end was days ahead when it began.
+            is_over = bool(found) and endings.is_over(connection.store, place)
+            wrong += [] if is_over else found
+        if is_over:
+            ended += 1
         else:
-            wrong += _sizes(machine, connection, place, sizes)
+            checkpoints += 1
+            objects += len(sizes)
+            size_bytes += sum(sizes.values())
         findings += wrong
-        checked(place, wrong)
-    return VerifyReport(deep, checkpoints, objects, size_bytes, tuple(findings))
+        # That its records are whole does not tell that it is there.
+        if wrong or not is_over:
+            checked(place, wrong)
+    return VerifyReport(deep, checkpoints, objects, size_bytes, tuple(findings), ended)
+
+
+class _Fates:
+    """Which checkpoints are over: asked once for each run, or for one checkpoint alone."""
+
+    def __init__(self, store: Store, *, whole_runs: bool) -> None:
+        self._store = store
+        self._whole_runs = whole_runs
+        self._known: Fates | None = None
+
+    def is_over(self, place: Place) -> bool:
+        """Whether a checkpoint's data is gone, or may be going; checkpoints of one run come one after the other."""
+        if not self._whole_runs:
+            return endings.is_over(self._store, place)
+        if self._known is None or self._known.run != place.run:
+            self._known = read_fates(self._store, place.run)
+        return self._known.is_over(place)
+
+
+def _data(
+    machine: Machine,
+    connection: Connection,
+    place: Place,
+    wanted: Sequence[Wanted],
+    sizes: dict[str, int],
+    progress: Progress | None,
+    *,
+    deep: bool,
+) -> list[VerifyFinding]:
+    """What is wrong with the objects of a checkpoint."""
+    if not deep:
+        return _sizes(machine, connection, place, sizes)
+    found = verify_objects(
+        connection.store,
+        machine.executor,
+        wanted,
+        connection.settings,
+        progress=Meter(progress, f"verify {place.run} {place.step}", sum(sizes.values())),
+        limiter=connection.limiter,
+    )
+    return [_finding(place, item.key, item.problem, item.path or "") for item in found]
 
 
 def _records(machine: Machine, connection: Connection, place: Place) -> tuple[list[Receipt], list[VerifyFinding]]:

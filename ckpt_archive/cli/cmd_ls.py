@@ -4,9 +4,12 @@ from dataclasses import asdict
 
 import click
 
+from ckpt_archive import compose
 from ckpt_archive.archive import Archive
+from ckpt_archive.audit import listing
 from ckpt_archive.cli.columns import (
     digest_column,
+    flag_column,
     mapping_column,
     number_column,
     size_column,
@@ -29,6 +32,10 @@ _CHECKPOINTS = (
     number_column("step"),
     time_column("committed_at"),
     size_column("size_bytes"),
+    text_column("state"),
+    spare(time_column("ends_at")),
+    spare(text_column("retention_class")),
+    spare(flag_column("held")),
     spare(mapping_column("metrics")),
     spare(number_column("writers")),
     spare(number_column("files")),
@@ -40,17 +47,19 @@ _CHECKPOINTS = (
 @verb("ls", example="ckpt-archive ls llama-7b", exits=(3, 4, 6))
 @click.argument("run", metavar="[RUN]", required=False)
 @click.option("--attempt", type=click.IntRange(min=0), metavar="N", help="Only this attempt.")
-def command(frame: Frame, /, run: str | None, attempt: int | None) -> None:
+@click.option("--all", "ended", is_flag=True, help="Also those whose data has ended, as announced.")
+def command(frame: Frame, /, run: str | None, attempt: int | None, ended: bool) -> None:
     """List runs, or the checkpoints of a run.
 
-    Only what is committed is listed, the newest first. Where the output is no terminal, each row is one line, its columns
-    separated by tabs, sizes in bytes.
+    Only what is committed is listed, the newest first; 'state' says whether its end is announced, 'ends_at' when that is.
+    Where the output is no terminal, each row is one line, its columns separated by tabs, sizes in bytes.
     """
-    if attempt is not None and run is None:
-        raise click.UsageError("--attempt needs a RUN")
+    if run is None and (attempt is not None or ended):
+        raise click.UsageError(f"{'--all' if ended else '--attempt'} needs a RUN")
     archive = Archive.open(frame.archive_url)
     if run is None:
         runs = [asdict(summary) for summary in archive.runs()]
         frame.screen.rows(_RUNS, runs, nothing=f"{archive.url} holds no checkpoints yet.")
     else:
-        frame.screen.rows(_CHECKPOINTS, [asdict(info) for info in archive.checkpoints(run, attempt=attempt)])
+        listed = listing.checkpoints(compose.system_machine(), archive.connection, run, attempt, ended=ended)
+        frame.screen.rows(_CHECKPOINTS, [asdict(info) for info in listed])

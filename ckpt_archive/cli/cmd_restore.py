@@ -9,7 +9,7 @@ from ckpt_archive.archive import Archive
 from ckpt_archive.cli.parameters import attempt_option, run_argument, step_choice
 from ckpt_archive.cli.progress import size_text
 from ckpt_archive.cli.verb import Frame, verb
-from ckpt_archive.errors import NotFoundError
+from ckpt_archive.errors import EndedError, NotFoundError
 
 
 @verb("restore", example="ckpt-archive restore llama-7b 1500 --to /nvme/resume", exits=(3, 4, 5, 6, 7))
@@ -57,6 +57,9 @@ def command(
                 exact_folder=True,
                 progress=progress,
             )
+    except EndedError:
+        # Not "no checkpoint yet": whoever begins anew over a run that had some is to know it.
+        raise
     except NotFoundError:
         if not if_any or _has_any(archive, run):
             raise

@@ -11,6 +11,8 @@ from ckpt_archive.cli.parameters import attempt_option, run_argument, step_argum
 from ckpt_archive.cli.progress import size_text
 from ckpt_archive.cli.scripts import SCRIPTS, ScriptFile
 from ckpt_archive.cli.verb import Frame, verb
+from ckpt_archive.commit.endings import check_not_over
+from ckpt_archive.place import Place
 
 _FILES = (
     text_column("path"),
@@ -46,6 +48,9 @@ def command(frame: Frame, /, run: str, step: int | str | None, attempt: int | No
     info = details.info
     title = f"{info.run} step {info.step} (attempt {info.attempt})"
     if script:
+        warning = check_not_over(archive.connection.store, Place(info.run, info.attempt, info.step))
+        if warning:
+            frame.screen.note(warning)
         files = [
             ScriptFile(file.path, file.size_bytes, file.sha256, file.key or None, file.offset) for file in details.files
         ]
@@ -61,4 +66,9 @@ def command(frame: Frame, /, run: str, step: int | str | None, attempt: int | No
         if members:
             frame.screen.note(f"{name}: " + " ".join(f"{key}={value}" for key, value in sorted(members.items())))
     frame.screen.note(f"manifest sha256: {info.manifest_sha256}")
+    if info.state != "kept" or info.held:
+        by = f" by class {info.retention_class}" if info.retention_class else ""
+        day = f" on {info.ends_at:%Y-%m-%d}" if info.ends_at else ""
+        end = {"kept": "", "ending": f"ends{day}{by}", "ended": f"its data has ended{day}{by}"}[info.state]
+        frame.screen.note(", ".join(filter(None, [end, "held" if info.held else ""])))
     frame.screen.rows(_FILES, rows)

@@ -29,7 +29,8 @@ _COLUMNS = (
 def command(frame: Frame, /, run: str | None, step: int | None, attempt: int | None, deep: bool) -> int:
     """Check that what is archived is what was staged.
 
-    Everything, one run, or one checkpoint. Prints what is wrong, and exits 1 if anything is.
+    Everything, one run, or one checkpoint. Prints what is wrong, and exits 1 if anything is. That data has ended as it was
+    announced is not wrong.
     """
     if attempt is not None and run is None:
         raise click.UsageError("--attempt needs a RUN")
@@ -38,6 +39,8 @@ def command(frame: Frame, /, run: str | None, step: int | None, attempt: int | N
         report = archive.verify(run, step=step, attempt=attempt, deep=deep, progress=progress)
     frame.screen.rows(_COLUMNS, [asdict(finding) for finding in report.findings])
     looked = f"{report.checkpoints} checkpoints, {report.objects} objects, {size_text(report.size_bytes)}"
+    if report.ended:
+        looked += f"; {report.ended} more have ended, of which the records alone were read"
     frame.screen.note(
         f"{looked}: {len(report.findings) or 'no'} findings"
         + ("" if deep else "; sizes and records were compared, use --deep to read every byte")

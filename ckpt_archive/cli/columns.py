@@ -57,6 +57,11 @@ def time_column(name: str) -> Column:
     return Column(name, _or_nothing(lambda moment: moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")))
 
 
+def flag_column(name: str) -> Column:
+    """Whether something is so: its name where it is."""
+    return Column(name, lambda value: name if value else "")
+
+
 def mapping_column(name: str) -> Column:
     """A few names with values."""
     return Column(

@@ -21,7 +21,7 @@ class ScriptFile:
         path: Relative, '/'-separated.
         size_bytes: Length.
         sha256: Of the whole file.
-        key: Of the object that holds it, relative to the archive; None for an empty file.
+        key: Of the object that holds it, relative to the archive, or whole with a '/' before it; None for an empty file.
         offset: Where it begins there.
     """
 
@@ -46,7 +46,7 @@ get() {{  # KEY FIRST-LAST FILE
 }}
 """
     needs = "aws and sha256sum; the usual AWS_... variables"
-    return _script(title, needs, get, files, lambda key: shlex.quote(prefix + key))
+    return _script(title, needs, get, files, lambda key: shlex.quote(_full(prefix, key)))
 
 
 def curl(url: str, title: str, files: Sequence[ScriptFile]) -> str:
@@ -69,7 +69,7 @@ get() {{  # KEY FIRST-LAST FILE; the credentials go through a pipe, where no lis
         "curl 7.86 or newer, sha256sum; AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; AWS_ENDPOINT_URL if it is not AWS",
         get,
         files,
-        lambda key: shlex.quote(quote(prefix + key)),
+        lambda key: shlex.quote(quote(_full(prefix, key))),
     )
 
 
@@ -105,6 +105,11 @@ def _script(title: str, needs: str, get: str, files: Sequence[ScriptFile], spell
 def _local(path: str) -> str:
     # The "./" keeps a name that begins with "-" from being an option.
     return shlex.quote(f"./{path}")
+
+
+def _full(prefix: str, key: str) -> str:
+    """The key in the bucket; what was adopted in place has a whole one, with a '/' before it."""
+    return key[1:] if key.startswith("/") else prefix + key
 
 
 def _bucket(url: str) -> tuple[str, str]:

@@ -14,6 +14,7 @@ from ckpt_archive.errors import ConflictError, IntegrityError, InvalidInputError
 from ckpt_archive.executor import Executor
 from ckpt_archive.names import check_run_name, check_step
 from ckpt_archive.place import Place
+from ckpt_archive.share import DataObject
 from ckpt_archive.store.protocol import Store, list_folders, list_pages
 from ckpt_archive.transfer.verify import Wanted
 
@@ -187,9 +188,14 @@ def wanted(receipts: Sequence[Receipt]) -> list[Wanted]:
             item = None if file.object_index is None else receipt.share.objects[file.object_index]
             key = ""
             if item is not None:
-                key = layout.data_object(receipt.run, receipt.attempt, receipt.step, receipt.rank, item.sha256)
+                key = object_key(receipt, item)
             found.setdefault(file.path, Wanted(file, item, key))
     return [found[path] for path in sorted(found)]
+
+
+def object_key(receipt: Receipt, item: DataObject) -> str:
+    """Where an object of a receipt lies: below the checkpoint's data, or where somebody else had put it."""
+    return item.key or layout.data_object(receipt.run, receipt.attempt, receipt.step, receipt.rank, item.sha256)
 
 
 def _attempts(store: Store, run: str) -> Iterator[int]:

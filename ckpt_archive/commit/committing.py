@@ -17,7 +17,7 @@ from ckpt_archive.commit.receipt import Receipt
 from ckpt_archive.commit.receipts import contributed_ranks, decode_receipt, read_receipt
 from ckpt_archive.commit.writeonce import check_as_sent, create_once
 from ckpt_archive.digest import sha256_hex
-from ckpt_archive.errors import CkptArchiveError, ConflictError, IntegrityError, UnavailableError
+from ckpt_archive.errors import CkptArchiveError, ConflictError, IntegrityError, NotFoundError, UnavailableError
 from ckpt_archive.executor import Executor
 from ckpt_archive.names import MAX_RANK
 from ckpt_archive.place import Place
@@ -242,8 +242,8 @@ def _confirm_objects(store: Store, place: Place, receipts: list[Receipt]) -> dat
     sizes, store_time = _object_sizes(store, layout.data_folder(place.run, place.attempt, place.step))
     for receipt in receipts:
         for item in receipt.share.objects:
-            key = layout.data_object(place.run, place.attempt, place.step, receipt.rank, item.sha256)
-            size = sizes.get(key)
+            key = item.key or layout.data_object(place.run, place.attempt, place.step, receipt.rank, item.sha256)
+            size = _size_elsewhere(store, key) if item.key else sizes.get(key)
             if size != item.size_bytes:
                 found = "is not in the store" if size is None else f"has {size} bytes there"
                 raise IntegrityError(
@@ -251,6 +251,13 @@ def _confirm_objects(store: Store, place: Place, receipts: list[Receipt]) -> dat
                     hint="The checkpoint stays uncommitted until its writer archives it again from its staging directory.",
                 )
     return store_time
+
+
+def _size_elsewhere(store: Store, key: str) -> int | None:
+    try:
+        return store.head(key).size_bytes
+    except NotFoundError:
+        return None
 
 
 def _object_sizes(store: Store, folder: str) -> tuple[dict[str, int], datetime]:

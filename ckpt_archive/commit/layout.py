@@ -14,6 +14,7 @@ from ckpt_archive.names import EVENT_ID, EVENT_KIND, MAX_ATTEMPT, MAX_RANK, MAX_
 
 ARCHIVE = "archive.json"
 MANIFESTS = "manifests/"
+DATA = "data/"
 RUNS = "runs/"
 PENDING = "log/pending/"
 EVENTS = "log/events/"
@@ -93,7 +94,7 @@ def _step(step: int) -> str:
 
 def data_folder(run: str, attempt: int, step: int) -> str:
     """All objects of a checkpoint; ends in '/'."""
-    return f"data/{run}/{_attempt(attempt)}/{_step(step)}/"
+    return f"{DATA}{run}/{_attempt(attempt)}/{_step(step)}/"
 
 
 def share_folder(run: str, attempt: int, step: int, rank: int) -> str:

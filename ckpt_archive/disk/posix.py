@@ -62,6 +62,10 @@ class PosixFile:
         if size_bytes:
             linux.allocate(self._descriptor, size_bytes)
 
+    def set_modified(self, mtime_ns: int) -> None:
+        """Say when it was last written."""
+        os.utime(self._descriptor, ns=(mtime_ns, mtime_ns))
+
     def sync(self) -> None:
         """Return only when all content is durable. After a failure the content must be given up, never synced again."""
         os.fsync(self._descriptor)
@@ -110,6 +114,15 @@ class PosixFileSystem:
     def reopen_beneath(self, root: str, relative: str) -> PosixFile:
         """Open an existing regular file for writing without emptying it; links are refused as above."""
         return _open_beneath(root, relative, os.O_RDWR | _OPEN)
+
+    def make_symlink(self, path: str, target: str) -> None:
+        """Create a symbolic link that leads to `target`, whatever is there."""
+        os.symlink(target, path)
+
+    def read_symlink_beneath(self, root: str, relative: str) -> str:
+        """Where a symbolic link leads, as it was written; no component on the way to it may be a link."""
+        with _folder_beneath(root, relative, make=False) as (folder, name):
+            return os.readlink(name, dir_fd=folder)
 
     def make_directory(self, path: str) -> None:
         """Create one directory."""
@@ -216,6 +229,14 @@ def _check_regular(mode: int, path: str) -> None:
 
 def _open_beneath(root: str, relative: str, flags: int) -> PosixFile:
     """Open `relative` one component at a time, so that every link on the way is met with O_NOFOLLOW."""
+    with _folder_beneath(root, relative, make=bool(flags & os.O_CREAT)) as (folder, name):
+        descriptor = os.open(name, flags, _FILE_MODE, dir_fd=folder)
+    return _regular(descriptor, f"{root}/{relative}")
+
+
+@contextmanager
+def _folder_beneath(root: str, relative: str, *, make: bool) -> Iterator[tuple[int, str]]:
+    """The folder that holds the last component, opened with every link on the way refused, and that component."""
     path = f"{root}/{relative}"
     components = relative.split("/")
     if not {"", ".", ".."}.isdisjoint(components):
@@ -224,16 +245,15 @@ def _open_beneath(root: str, relative: str, flags: int) -> PosixFile:
     folder = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         for component in components[:-1]:
-            inner = _open_folder(component, folder, make=bool(flags & os.O_CREAT))
+            inner = _open_folder(component, folder, make=make)
             os.close(folder)
             folder = inner
-        descriptor = os.open(components[-1], flags, _FILE_MODE, dir_fd=folder)
+        yield folder, components[-1]
     except OSError as error:
         # The same error, naming the whole path.
         raise _error(error.errno or errno.EIO, path) from error
     finally:
         os.close(folder)
-    return _regular(descriptor, path)
 
 
 def _open_folder(name: str, folder: int, *, make: bool) -> int:

@@ -90,6 +90,10 @@ class WritableFile(ReadableFile, Protocol):
         """Make the file `size_bytes` long with its blocks allocated, so that a full disk shows now and not later."""
         ...
 
+    def set_modified(self, mtime_ns: int) -> None:
+        """Say when it was last written, as of a copy that is to have the time of what it was copied from."""
+        ...
+
     def sync(self) -> None:
         """Return only when all content is durable. After a failure the content must be given up, never synced again."""
         ...
@@ -124,6 +128,17 @@ class FileSystem(Protocol):
 
     def reopen_beneath(self, root: str, relative: str) -> WritableFile:
         """Open an existing regular file for writing without emptying it; links are refused as above."""
+        ...
+
+    def make_symlink(self, path: str, target: str) -> None:
+        """Create a symbolic link that leads to `target`, whatever is there. Raises `FileExistsError`."""
+        ...
+
+    def read_symlink_beneath(self, root: str, relative: str) -> str:
+        """Where a symbolic link leads, as it was written; no component on the way to it may be a link.
+
+        Raises `FileNotFoundError`; `OSError` EINVAL if it is no link.
+        """
         ...
 
     def make_directory(self, path: str) -> None:

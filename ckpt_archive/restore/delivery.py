@@ -12,7 +12,7 @@ from ckpt_archive.local.staging import RunStaging
 from ckpt_archive.machine import Machine
 from ckpt_archive.place import Place
 from ckpt_archive.progress import Progress
-from ckpt_archive.restore.archived import restore_archived, restore_newest_good
+from ckpt_archive.restore.archived import fetch_archived, fetch_newest_good, restore_archived, restore_newest_good
 from ckpt_archive.restore.choice import LocalPoint
 from ckpt_archive.restore.landing import OccupiedError, clear, names_in
 from ckpt_archive.restore.local_view import ring_points, shares_of
@@ -91,18 +91,22 @@ class Delivery:
             )
 
     def from_archive(self, place: Place, *, fallback: bool = False) -> Restored:
-        """A checkpoint of the archive; with `fallback` the next older one that is not damaged, if it is.
+        """What a launch goes on from, of the archive; with `fallback` the next older one that is not damaged, if it is.
+
+        Whether it is over is only asked for if something is missing: a thousand ranks resume at once, and what answers
+        "latest" does not end.
 
         Raises:
-            NotFoundError: If it is not committed, or no file matches.
+            NotFoundError: If it is not committed, or no file matches, or it is over.
             IntegrityError: If it is damaged.
             UnavailableError: If the store does not answer.
         """
+        return self._bring(place, fetch_newest_good if fallback else fetch_archived)
 
+    def _bring(self, place: Place, restore: Callable[..., Restored]) -> Restored:
         def path_of(chosen: Place) -> str:
             return join(self._folder, f"{chosen.run}-{chosen.attempt}-{chosen.step}{self.selection.suffix}")
 
-        restore = restore_newest_good if fallback else restore_archived
         return self._in_own_folder(
             lambda: restore(self.machine, self.connect(), place, path_of, self.selection, self.progress)
         )
@@ -142,7 +146,7 @@ class Delivery:
             fallback: See `from_archive`.
 
         Raises:
-            NotFoundError: If there is none.
+            NotFoundError: If there is none, or it is over.
             InvalidInputError: If `step` is neither.
         """
         if not isinstance(step, int):
@@ -167,7 +171,7 @@ class Delivery:
         return self._found(find(step, attempt), fallback=fallback)
 
     def _found(self, place: Place, *, fallback: bool) -> Found:
-        restored = self.from_archive(place, fallback=fallback)
+        restored = self._bring(place, restore_newest_good if fallback else restore_archived)
         assert restored.attempt is not None
         return Found(restored, None, Place(place.run, restored.attempt, restored.step))
 

@@ -136,9 +136,7 @@ def _multiples(every: int, larger: Sequence[int], named: Sequence[int], first: i
     own = [number for number in named if number % every == 0 and all(number % other for other in larger)]
     if larger and not all(other % every == 0 for other in larger):
         numbers = [
-            number
-            for number in range(start * every, end * every + 1, every)
-            if all(number % other for other in larger)
+            number for number in range(start * every, end * every + 1, every) if all(number % other for other in larger)
         ]
         return len(numbers) - len(own), sum(numbers) - sum(own)
     count, total = end - start + 1, every * _sum(start, end)

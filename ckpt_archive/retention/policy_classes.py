@@ -20,6 +20,7 @@ _TRASH_DAYS_RANGE = range(2, 91)
 
 _KEYS = ("keep_for", "every", "milestone", "explicit", "transitions", "lock", "legal_basis", "review")
 _TRANSITION_RIGHT = 'write transitions = [{ after = "30d", to = "GLACIER_IR" }]'
+_PAID = "you pay for days that it is not there"
 _LOCK_RIGHT = 'write lock = { mode = "COMPLIANCE", for = "1y" }'
 
 
@@ -145,9 +146,8 @@ def _transitions(table: Table, keep_days: int | None, *, has_cold: bool) -> tupl
         move = _transition(inner, has_cold=has_cold)
         if move is None:
             continue
-        if problem := _misplaced(move, moves[-1] if moves else None):
-            inner.wrong(*problem)
-        elif keep_days is not None and (problem := _too_late(move, keep_days)):
+        problem = _misplaced(move, moves[-1] if moves else None) or _too_late(move, keep_days)
+        if problem is not None:
             inner.wrong(*problem)
         moves.append(move)
     return tuple(moves)
@@ -180,17 +180,18 @@ def _misplaced(move: Transition, before: Transition | None) -> tuple[str, str, s
         problem = f"it comes after the move at {before.after_days} days, so it must be later"
         return "after", problem, "order transitions by age, the youngest first"
     if move.after_days < before.after_days + previous.minimum_days:
-        return (
-            "after",
-            f"{before.storage_class} is paid for {previous.minimum_days} days at least, from day {before.after_days} on: you "
-            f"pay for days that it is not there",
-            f'write after = "{before.after_days + previous.minimum_days}d" or more',
+        problem = (
+            f"{before.storage_class} is paid for {previous.minimum_days} days at least, from day {before.after_days} on"
         )
+        right = f'write after = "{before.after_days + previous.minimum_days}d" or more'
+        return "after", f"{problem}: {_PAID}", right
     return None
 
 
-def _too_late(move: Transition, keep_days: int) -> tuple[str, str, str] | None:
+def _too_late(move: Transition, keep_days: int | None) -> tuple[str, str, str] | None:
     """What is wrong with a move, as the class ends."""
+    if keep_days is None:
+        return None
     if move.after_days >= keep_days:
         problem = f"the class ends at {keep_days} days, so this never happens"
         return "after", problem, f"write less than {keep_days} days, or leave the transition out"
@@ -198,12 +199,11 @@ def _too_late(move: Transition, keep_days: int) -> tuple[str, str, str] | None:
     if move.after_days + minimum > keep_days:
         latest = keep_days - minimum
         sooner = f', or after = "{latest}d" or less' if latest >= 1 else ""
-        return (
-            "after",
-            f"{move.storage_class} is paid for {minimum} days at least, and the class ends {keep_days - move.after_days} days "
-            f"later: you pay for days that it is not there",
-            f'write keep_for = "{move.after_days + minimum}d" or more{sooner}, or leave the transition out',
+        problem = (
+            f"{move.storage_class} is paid for {minimum} days at least, and leaves after {keep_days - move.after_days}"
         )
+        right = f'write keep_for = "{move.after_days + minimum}d" or more{sooner}, or leave the transition out'
+        return "after", f"{problem}: {_PAID}", right
     return None
 
 

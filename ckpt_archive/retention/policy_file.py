@@ -137,7 +137,9 @@ def _not_toml(text: str, name: str, error: ValueError) -> str:
 
 
 def _policy(top: Table, name: str, text: str, sha256: str) -> Policy:
-    if top.has("version") and top.raw("version") != 1 or isinstance(top.raw("version"), bool):
+    if top.has("version") and (
+        top.raw("version") != 1 or not isinstance(top.raw("version"), int) or top.raw("version") is True
+    ):
         top.wrong("version", "this release knows version 1", "write version = 1, or upgrade ckpt-archive")
     cold = _cold(top)
     if top.has("classes"):
@@ -154,9 +156,7 @@ def _policy(top: Table, name: str, text: str, sha256: str) -> Policy:
         classes=classes,
         default=_default(top, classes, explicit),
         lifecycle_owner=top.choice("lifecycle_owner", _OWNERS, _OWNERS[0]),
-        keep_newest=top.count(
-            "keep_newest", 3, "write keep_newest = 3, at least 1: a run must have something to go on from"
-        ),
+        keep_newest=top.count("keep_newest", 3, "write keep_newest = 3, and at least 1: a run must go on"),
         notice_days=top.measured("notice", read_days, 2),
         abort_incomplete_days=top.measured("abort_incomplete", read_days, 7),
         every=promotion.count("every", None, every_right) if promotion else None,

@@ -1,4 +1,4 @@
-"""Reads tables of a policy file member by member, and gathers whatever is wrong, each with its line and what would be right."""
+"""Reads tables of a policy file member by member, and gathers whatever is wrong: line, key, and what would be right."""
 
 import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -7,8 +7,8 @@ Left out: the records (about 1 MB per TB), and volume discounts.
 """
 
 import itertools
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from ckpt_archive.errors import InvalidInputError
 from ckpt_archive.retention.cohorts import DAY_SECONDS, Cohort, cohorts, life
@@ -283,7 +283,11 @@ class _Ledger:
             return found
         for move in cohort.retention.transitions:
             day = max(cohort.midnight + move.after_days, tagged)
-            if move.storage_class == found[-1][0] or (ends is not None and day >= ends) or not self._moves(move.storage_class):
+            if (
+                move.storage_class == found[-1][0]
+                or (ends is not None and day >= ends)
+                or not self._moves(move.storage_class)
+            ):
                 continue
             if found[-1][1] == day:  # The engine goes to the last of those that are due.
                 found.pop()
@@ -294,12 +298,12 @@ class _Ledger:
         price = self._book.storage.get(storage_class)
         if price is None:
             self.notes.add(
-                f"the price book {self._book.name} has no {storage_class}: what should go there is reckoned as staying "
-                f"in {self._first_class}"
+                f"the price book {self._book.name} has no {storage_class}, so what would go there is reckoned as staying "
+                f"in {self._first_class}."
             )
             return False
         if self._workload.size_bytes < price.min_transition_bytes * self._workload.object_count:
-            self.notes.add(f"objects are too small to be moved to {storage_class}: reckoned as staying")
+            self.notes.add(f"objects are too small to be moved to {storage_class}, so they are reckoned as staying.")
             return False
         return True
 
@@ -367,7 +371,7 @@ class _Ledger:
             alive = {name: numbers[index] for name, numbers in kept.items() if numbers[index]}
             month = self._month(index, stored, alive, used)
             before = found[-1].cumulated_usd if found else 0.0
-            found.append(_cumulated(month, before))
+            found.append(replace(month, cumulated_usd=before + month.total_usd))
         return tuple(found)
 
     def _month(
@@ -409,16 +413,6 @@ class _Ledger:
         )
 
 
-def _cumulated(month: Month, before: float) -> Month:
-    from dataclasses import replace
-
-    return replace(month, cumulated_usd=before + month.total_usd)
-
-
 def _month(day: int) -> int:
     """The month that a midnight ends in, from 0."""
     return -(-day * DAY_SECONDS // MONTH_SECONDS) - 1
-
-
-def _unused(values: Sequence[int]) -> int:
-    return len(values)

@@ -1,8 +1,8 @@
 """A run of one archive in another one: the same records, byte for byte, and the data they name.
 
 The other archive becomes a replica of this one: it has the same id, so the records are at home there, and whoever changes
-over to it goes on with the same numbers. The order is that of every commit: launches, data, receipts, marker, manifest. What is
-there already is compared and not sent again, so a copy that was broken off goes on, and any number may be made at once.
+over to it goes on with the same numbers. The order is that of every commit: launches, data, receipts, marker, manifest.
+What is there already is compared and not sent again, so a copy that was broken off goes on, and any number may be made.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -25,7 +25,7 @@ from ckpt_archive.commit.receipts import receipt_key
 from ckpt_archive.commit.writeonce import check_as_sent, create_once, read_record
 from ckpt_archive.digest import sha256_hex
 from ckpt_archive.disk.protocol import ReadableFile
-from ckpt_archive.errors import ChecksumRefusedError, ConflictError, IntegrityError, NotFoundError
+from ckpt_archive.errors import ChecksumRefusedError, ConflictError, IntegrityError, InvalidInputError, NotFoundError
 from ckpt_archive.machine import Machine
 from ckpt_archive.place import Place
 from ckpt_archive.progress import Meter, Progress
@@ -193,7 +193,17 @@ class _Copying:
         self._create(key, data, Marker.of_commit(manifest.archive_id, place, sha256_hex(data)))
 
     def _share(self, place: Place, rank: int, share: Share, meter: Meter) -> None:
-        """The objects of one writer: each as it is, whatever files lie in it."""
+        """The objects of one writer: each as it is, whatever files lie in it.
+
+        Raises:
+            InvalidInputError: If one lies outside the archive, where its copy could not lie under the same key.
+        """
+        elsewhere = next((item.key for item in share.objects if item.key), "")
+        if elsewhere:
+            raise InvalidInputError(
+                f"{place} was adopted in place and its bytes lie outside the archive, at {elsewhere}: it can not be copied",
+                hint="Restore it, and push it into the other archive.",
+            )
         objects = {item.sha256: item for item in share.objects}
         whole = Share(
             tuple(

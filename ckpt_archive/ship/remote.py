@@ -1,6 +1,5 @@
 """Objects of another store as the source of an upload: read in blocks as they are sent, never whole."""
 
-from types import TracebackType
 from typing import Self
 
 from ckpt_archive.disk.protocol import FileStat, Kind
@@ -49,9 +48,7 @@ class RemoteFile:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.close()
 
     def _fetch(self, position: int) -> None:

@@ -3,19 +3,20 @@
 Anybody may read the objects with `cp` and `sha256sum`. Any number of processes and machines may use one folder at once.
 """
 
-import errno
 import secrets
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from datetime import datetime
 
 from ckpt_archive import errors
 from ckpt_archive.clock import Clock, SystemClock
-from ckpt_archive.disk import durable
-from ckpt_archive.disk.protocol import FileSystem, ReadableFile, join, parent
+from ckpt_archive.disk.protocol import FileSystem, ReadableFile, parent
 from ckpt_archive.store import keys
 from ckpt_archive.store.body import Body
+from ckpt_archive.store.file_cold import ColdFiles
 from ckpt_archive.store.protocol import Listing, ObjectInfo, PartInfo, Sink, StoredBytes, StoreLimits, UploadInfo
 from ckpt_archive.store.tree import BUFFER_BYTES, Tree
+from ckpt_archive.store.tree import info as object_info
 from ckpt_archive.store.tree_uploads import Uploads
 
 # A file may be of any size; the number of parts bounds the names in one scratch folder.
@@ -35,6 +36,9 @@ class FileStore:
         clock: Tells the time; that of the files is their modification time.
         nonce: A new text at each call, unique among all who use this folder.
         limits: Sizes and counts it accepts.
+
+    Attributes:
+        cold: What of it lies below a second root, if it has one.
     """
 
     def __init__(
@@ -55,6 +59,7 @@ class FileStore:
         self._clock = clock or SystemClock()
         self._tree = Tree(fs, root, f"file://{root}", nonce)
         self._uploads = Uploads(self._tree, limits)
+        self.cold = ColdFiles(self._tree, self._clock)
 
     def prepare(self) -> None:
         """Make the folder, and check that its file system can do what is needed; may be repeated.
@@ -62,37 +67,9 @@ class FileStore:
         Raises:
             InvalidInputError: If it has no hard links, without which nothing can be created once and only once.
         """
-        tree = self._tree
-        with tree.failures(tree.root):
-            durable.make_directories(tree.fs, tree.scratch)
+        self._tree.prepare()
+        with self._tree.failures(self._tree.root):
             self._uploads.prepare()
-        with tree.temporary() as first, tree.temporary() as second:
-            with tree.failures(tree.root):
-                tree.fs.create(first).close()
-            try:
-                tree.fs.link(first, second)
-                is_refused = self._refuses_second_link(first, second)
-            except OSError as error:
-                if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
-                    with tree.failures(tree.root):
-                        raise
-                raise self._unfit("it has no hard links") from error
-            if not is_refused:
-                raise self._unfit("a hard link replaces what is there")
-
-    def _refuses_second_link(self, first: str, second: str) -> bool:
-        try:
-            self._tree.fs.link(first, second)
-        except FileExistsError:
-            return True
-        return False
-
-    def _unfit(self, problem: str) -> errors.InvalidInputError:
-        kind = self._tree.fs.mount_kind(self._tree.root)
-        return errors.InvalidInputError(
-            f"{self._tree.root} is on a file system ({kind}) that can not hold an archive: {problem}",
-            hint="Use a folder on another one (ext4, xfs, NFS, Lustre), or an S3 server.",
-        )
 
     def clean(self, before: datetime) -> int:
         """Remove uploads and temporary files that nobody wrote to since `before`; how many there were.
@@ -127,31 +104,32 @@ class FileStore:
                     file.sync()
                     stat = file.stat()
             tree.publish(temporary, key)
-        return tree.info(key, stat)
+        return object_info(key, stat)
 
     def read(self, key: str, *, limit_bytes: int) -> StoredBytes:
         """See `Store.read`."""
         chunks: list[bytes] = []
-        with self._tree.open(key) as file:
+        with self._tree.open(key) as found:
             with self._tree.failures(key):
-                info = self._tree.info(key, file.stat())
+                info = found.info()
                 self._tree.fs.sync_directory(parent(self._tree.path(key)))
             keys.check_small(info, limit_bytes)
-            self._stream(file, info, 0, info.size_bytes, lambda chunk: chunks.append(bytes(chunk)))
+            self._stream(found.file, info, 0, info.size_bytes, lambda chunk: chunks.append(bytes(chunk)))
         return StoredBytes(info, b"".join(chunks))
 
     def fetch(self, key: str, *, offset: int, length: int, etag: str | None, sink: Sink) -> None:
-        """See `Store.fetch`."""
-        with self._tree.open(key) as file:
+        """See `Store.fetch`. The bucket is the folder itself."""
+        key = keys.full("", key)
+        with self._tree.open(key) as found:
             with self._tree.failures(key):
-                info = self._tree.info(key, file.stat())
+                info = found.info()
             keys.check_current(info, etag)
             keys.check_range(info, offset, length)
-            self._stream(file, info, offset, length, sink)
+            self._stream(found.file, info, offset, length, sink)
 
     def head(self, key: str) -> ObjectInfo:
-        """See `Store.head`."""
-        return self._tree.info(key, self._tree.stat(key))
+        """See `Store.head`. The bucket is the folder itself."""
+        return replace(self._tree.head(keys.full("", key)), key=key)
 
     def list(
         self,
@@ -178,7 +156,8 @@ class FileStore:
             if name.endswith("/"):
                 prefixes.append(name)
             else:
-                objects += self._shown(name)
+                shown = self._tree.shown(name)
+                objects += [] if shown is None else [shown]
             last = name
         self._make_durable({parent("/" + info.key) for info in objects})
         return Listing(tuple(objects), tuple(prefixes), next_token, self._clock.now())
@@ -186,6 +165,8 @@ class FileStore:
     def delete(self, key: str) -> None:
         """See `Store.delete`."""
         path = self._tree.path(key)
+        # First what lies below the second root: whoever dies between the two leaves a name that is found and deleted again.
+        self.cold.remove(key)
         with self._tree.failures(key):
             try:
                 self._tree.fs.remove(path)
@@ -225,7 +206,7 @@ class FileStore:
 
     def _is_taken(self, key: str) -> bool:
         try:
-            self._tree.stat(key)
+            self._tree.head(key)
         except errors.NotFoundError:
             return False
         return True
@@ -260,13 +241,6 @@ class FileStore:
     def _holds_more(self, folder: str, after: str) -> bool:
         """Whether any object lies below: folders are made before the link, and stay when an object is deleted."""
         return next(self._names(folder, folder, after, is_deep=True), None) is not None
-
-    def _shown(self, key: str) -> tuple[ObjectInfo, ...]:
-        with self._tree.failures(key):
-            try:
-                return (self._tree.info(key, self._tree.fs.stat(join(self._tree.root, key))),)
-            except FileNotFoundError:
-                return ()  # deleted meanwhile
 
     def _make_durable(self, folders: Iterable[str]) -> None:
         for folder in folders:

@@ -3,32 +3,19 @@
 from collections.abc import Iterable
 
 from ckpt_archive import errors
+from ckpt_archive.names import check_object_key, is_object_key
 from ckpt_archive.store.protocol import ObjectInfo, PartInfo, StoreLimits
 
-# S3's limits (Amazon S3 User Guide, "Object key names", "ListObjectsV2").
-MAX_KEY_BYTES = 1024
+# S3's limit (Amazon S3 User Guide, "ListObjectsV2").
 MAX_PAGE = 1000
 
-
-def check_key(key: str) -> str:
-    """Return `key` if it is a relative path of plain components, as every key of `commit.layout` is.
-
-    Raises:
-        InvalidInputError: If it is empty, too long, or has a component that is empty, '.' or '..'.
-    """
-    if is_key(key):
-        return key
-    raise errors.InvalidInputError(
-        f"the key {key!r} is not allowed",
-        hint=f"A key is a relative path of at most {MAX_KEY_BYTES} bytes without '.', '..' or empty components.",
-    )
+check_key = check_object_key
+is_key = is_object_key
 
 
-def is_key(key: str) -> bool:
-    """Whether `check_key` lets it pass."""
-    if len(key) > MAX_KEY_BYTES or "\0" in key or any("\ud800" <= character <= "\udfff" for character in key):
-        return False  # file systems may hold names that are not UTF-8, and S3 takes none of these
-    return len(key.encode()) <= MAX_KEY_BYTES and {"", ".", ".."}.isdisjoint(key.split("/"))
+def full(prefix: str, key: str) -> str:
+    """The key in the bucket: below `prefix`, or, with a '/' before it, wherever in the bucket somebody put that object."""
+    return key[1:] if key.startswith("/") else prefix + key
 
 
 def check_size(size_bytes: int, what: str, limits: StoreLimits) -> None:

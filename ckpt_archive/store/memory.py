@@ -17,7 +17,9 @@ _BUFFER_BYTES = 64 << 10
 
 
 @dataclass(frozen=True, slots=True)
-class _Object:
+class MemoryObject:
+    """An object: what the store says of it, and its bytes."""
+
     info: ObjectInfo
     chunks: tuple[bytearray, ...]
 
@@ -36,7 +38,7 @@ class Keeper(Protocol):
         """Its bytes are about to be read."""
         ...
 
-    def deleting(self, key: str, info: ObjectInfo | None) -> None:
+    def deleting(self, key: str, found: MemoryObject | None) -> None:
         """It is about to be deleted; None if there is no such object."""
         ...
 
@@ -64,7 +66,7 @@ class MemoryStore:
         # A keeper that is asked may ask back.
         self.lock = threading.RLock()
         self.keeper: Keeper | None = None
-        self._objects: dict[str, _Object] = {}
+        self._objects: dict[str, MemoryObject] = {}
         self._order: list[str] = []
         self._uploads: dict[str, _Upload] = {}
         self._names = 0
@@ -103,7 +105,7 @@ class MemoryStore:
 
     def head(self, key: str) -> ObjectInfo:
         """See `Store.head`."""
-        return self._get(key).info
+        return replace(self._get(key).info, key=key)
 
     def list(
         self,
@@ -142,12 +144,21 @@ class MemoryStore:
     def delete(self, key: str) -> None:
         """See `Store.delete`."""
         with self.lock:
-            found = self._objects.get(key)
             if self.keeper is not None:
-                self.keeper.deleting(key, found.info if found else None)
-            if found is not None:
-                del self._objects[key]
+                self.keeper.deleting(key, self._objects.get(key))
+            self.drop(key)
+
+    def drop(self, key: str) -> None:
+        """Forget an object, and ask nobody."""
+        with self.lock:
+            if self._objects.pop(key, None) is not None:
                 self._order.remove(key)
+
+    def put_back(self, stored: MemoryObject) -> None:
+        """Let an object be there again that was deleted before."""
+        with self.lock:
+            self._objects[stored.info.key] = stored
+            bisect.insort(self._order, stored.info.key)
 
     def move(self, key: str, storage_class: str) -> None:
         """Put an object into a storage class; "" is the default one. Raises `NotFoundError`."""
@@ -205,9 +216,9 @@ class MemoryStore:
             parts = self._upload(key, upload_id).parts
             return tuple(parts[number][0] for number in sorted(parts))
 
-    def _get(self, key: str, *, to_read: bool = False) -> _Object:
+    def _get(self, key: str, *, to_read: bool = False) -> MemoryObject:
         with self.lock:
-            found = self._objects.get(key)
+            found = self._objects.get(keys.full("", key))
             if found is not None and to_read and self.keeper is not None:
                 self.keeper.reading(found.info)
         if found is None:
@@ -219,7 +230,7 @@ class MemoryStore:
             raise keys.taken(key, self._url)
         size = sum(len(chunk) for chunk in chunks)
         info = ObjectInfo(key, size, f"memory-{self._next_name()}", self.clock.now())
-        self._objects[key] = _Object(info, chunks)
+        self._objects[key] = MemoryObject(info, chunks)
         bisect.insort(self._order, key)
         return info
 

@@ -1,4 +1,4 @@
-"""The bucket of a store in memory: what S3 promises about tags, locks, rules, versions and thawing, and what servers lack."""
+"""The bucket of a store in memory: what S3 promises of tags, locks, rules, versions and thawing, and what servers lack."""
 
 import copy
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +17,7 @@ from ckpt_archive.store.bucket import (
     VersionPage,
     Warmth,
 )
-from ckpt_archive.store.memory import MemoryStore
+from ckpt_archive.store.memory import MemoryObject, MemoryStore
 from ckpt_archive.store.protocol import ObjectInfo, list_all
 from ckpt_archive.strictjson import Json
 
@@ -63,20 +63,21 @@ class StoredObject:
 
 @dataclass(slots=True)
 class _Version:
-    """Of an object; without `etag` a mark that it was deleted."""
+    """Of an object; without `etag` a mark that it was deleted. `stored` is its bytes, once it is not current any more."""
 
     version_id: str
     etag: str
     modified: datetime
     size_bytes: int = 0
     tags: dict[str, str] = field(default_factory=dict)
-    lock: ObjectLockState = ObjectLockState()
+    lock: ObjectLockState = field(default_factory=ObjectLockState)
+    stored: MemoryObject | None = None
     thawed_at: datetime | None = None
     cold_again_at: datetime | None = None
 
 
 class MemoryBucket:
-    """The bucket of a store in memory. From when it is made on, that store refuses to read what is cold and to delete what is locked.
+    """The bucket of a store in memory, which from then on refuses to read what is cold and to delete what is locked.
 
     Args:
         store: Whose objects.
@@ -128,10 +129,11 @@ class MemoryBucket:
     def write_rules(self, rules: Sequence[RawRule]) -> None:
         """See `Bucket.write_rules`."""
         named = [rule["ID"] for rule in rules if "ID" in rule]
-        if len(rules) > MAX_RULES or len(set(map(str, named))) < len(named):
+        twice = len(set(map(str, named))) < len(named)
+        if len(rules) > MAX_RULES or twice or not all(map(_is_rule, rules)):
             raise InvalidInputError(
                 f"{self.name} does not take these {len(rules)} rules",
-                hint=f"A bucket has at most {MAX_RULES} lifecycle rules, each with an ID of its own.",
+                hint=f"A bucket has at most {MAX_RULES} lifecycle rules, each with an ID of its own, a Status and a Filter.",
             )
         moving = ("Transitions", "NoncurrentVersionTransitions")
         if not self._transitions and any(rule.get(name) for rule in rules for name in moving):
@@ -252,12 +254,26 @@ class MemoryBucket:
         self._store.move(key, storage_class)
 
     def remove_version(self, key: str, version_id: str) -> None:
-        """Delete one version, or one mark, for good; the one before it becomes current again only if this was a mark... see below.
+        """Delete one version, or one mark, for good. If it was the current one, the one before it is that again.
 
         Raises:
             DeniedError: If it is locked.
             NotFoundError: If there is no such version.
         """
+        with self._store.lock:
+            for info in list_all(self._store, key):
+                self._known(info)
+            versions = self._versions.get(key, [])
+            at = next((at for at, version in enumerate(versions) if version.version_id == version_id), None)
+            if at is None:
+                raise NotFoundError(f"there is no version {version_id} of {key} in {self.name}")
+            self._check_unlocked(key, versions[at])
+            was_current = at == len(versions) - 1
+            del versions[at]
+            if was_current:
+                self._store.drop(key)
+                if versions and (stored := versions[-1].stored) is not None:
+                    self._store.put_back(stored)
 
     def reading(self, info: ObjectInfo) -> None:
         """See `Keeper.reading`."""
@@ -268,10 +284,12 @@ class MemoryBucket:
                 hint="Thaw it first: `ckpt-archive thaw RUN STEP`.",
             )
 
-    def deleting(self, key: str, info: ObjectInfo | None) -> None:
+    def deleting(self, key: str, found: MemoryObject | None) -> None:
         """See `Keeper.deleting`."""
-        version = None if info is None else self._known(info)
+        version = None if found is None else self._known(found.info)
         if self._features.versioned:
+            if version is not None:
+                version.stored = found
             self._versions.setdefault(key, []).append(_Version(self._next_name(), "", self._store.clock.now()))
         elif version is not None:
             self._check_unlocked(key, version)
@@ -319,7 +337,8 @@ class MemoryBucket:
             )
 
     def _all(self, prefix: str) -> Iterator[ObjectVersion]:
-        current = {info.key: self._known(info) for info in list_all(self._store, prefix)}
+        for info in list_all(self._store, prefix):
+            self._known(info)
         for key in sorted(key for key in self._versions if key.startswith(prefix)):
             for index, version in enumerate(reversed(self._versions[key])):
                 yield ObjectVersion(
@@ -330,7 +349,10 @@ class MemoryBucket:
                     modified=version.modified,
                     size_bytes=version.size_bytes,
                 )
-        del current
+
+
+def _is_rule(rule: RawRule) -> bool:
+    return rule.get("Status") in ("Enabled", "Disabled") and ("Filter" in rule or "Prefix" in rule)
 
 
 def _forgotten(rule: RawRule) -> RawRule:

@@ -9,12 +9,17 @@ from urllib.parse import unquote, urlsplit
 from ckpt_archive.clock import Clock
 from ckpt_archive.disk.protocol import FileSystem
 from ckpt_archive.errors import InvalidInputError
+from ckpt_archive.store.bucket import Bucket
 from ckpt_archive.store.file import FileStore
 from ckpt_archive.store.keys import check_key
 from ckpt_archive.store.memory import MemoryStore
+from ckpt_archive.store.memory_bucket import MemoryBucket
 from ckpt_archive.store.probe import Capability
+from ckpt_archive.store.protocol import Store
 from ckpt_archive.store.retry import RetryingStore, RetryPolicy
+from ckpt_archive.store.retrying_bucket import RetryingBucket
 from ckpt_archive.store.s3 import S3Store
+from ckpt_archive.store.s3_bucket import S3Bucket
 from ckpt_archive.store.s3_connection import Connection
 from ckpt_archive.store.s3_features import features
 
@@ -97,6 +102,24 @@ def connect(
 def features_of(store: S3Store | FileStore | MemoryStore) -> Callable[[str], Iterable[Capability]] | None:
     """What `probe` can ask this kind of store beyond its verbs, as its argument `more`."""
     return partial(features, store) if isinstance(store, S3Store) else None
+
+
+def bucket_of(store: Store) -> Bucket | None:
+    """The bucket that a store is in; it insists if the store does. None where there are no tags, locks and rules.
+
+    A store in memory has one bucket: that which was made for it, else a plain one.
+    """
+    match store:
+        case RetryingStore():
+            inner = bucket_of(store.inner)
+            return None if inner is None else RetryingBucket(inner, store.insistence)
+        case S3Store():
+            return S3Bucket(store)
+        case MemoryStore():
+            with store.lock:
+                return store.keeper if isinstance(store.keeper, MemoryBucket) else MemoryBucket(store)
+        case _:
+            return None
 
 
 def _wrong(url: str, problem: str, hint: str = _HINT) -> InvalidInputError:

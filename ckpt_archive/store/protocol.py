@@ -100,7 +100,10 @@ class Listing:
 
 
 class Store(Protocol):
-    """The verbs. Keys are relative to the archive's prefix, components separated by '/'."""
+    """The verbs. Keys are relative to the archive's prefix, components separated by '/'.
+
+    `fetch` and `head` also take the key of an object that somebody else put into the bucket: whole, with a '/' before it.
+    """
 
     @property
     def url(self) -> str:

@@ -56,7 +56,7 @@ class RetryingStore:
         A request under way is not cut off: how long one may take is for the adapter to bound.
         """
         quick = copy.copy(self)
-        quick._insistence = self._insistence.until(seconds)
+        quick._insistence = self._insistence.until(seconds)  # noqa: SLF001 (its own class)
         return quick
 
     @property

@@ -83,7 +83,7 @@ class S3Store:
 
     def full_key(self, key: str) -> str:
         """The key in the bucket."""
-        return self._prefix + key
+        return keys.full(self._prefix, key)
 
     def close(self) -> None:
         """Close the connections; the next request opens new ones."""
@@ -129,7 +129,7 @@ class S3Store:
         with self.asking("read", key) as (client, _):
             answer = client.get_object(
                 Bucket=self._bucket,
-                Key=self._prefix + key,
+                Key=self.full_key(key),
                 Range=f"bytes={offset}-{offset + length - 1}",
                 **condition,
             )
@@ -154,7 +154,7 @@ class S3Store:
     def head(self, key: str) -> ObjectInfo:
         """See `Store.head`."""
         with self.asking("find", key) as (client, _):
-            return _info(key, client.head_object(Bucket=self._bucket, Key=self._prefix + key))
+            return _info(key, client.head_object(Bucket=self._bucket, Key=self.full_key(key)))
 
     def list(
         self,

@@ -1,4 +1,4 @@
-"""Any S3 API as a bucket: tags, locks, lifecycle rules, versions, thawing. One request per call where S3 has one; nothing retried.
+"""Any S3 API as a bucket: tags, locks, lifecycle rules, versions, thawing. Nothing is retried.
 
 Rules are everybody's, and most of them are not ours. They are handed on as the SDK reads them, and if the server says
 something about a rule that this SDK does not know, they are not handed on at all: writing them back would lose it.
@@ -6,11 +6,12 @@ something about a rule that this SDK does not know, they are not handed on at al
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ckpt_archive.errors import UnavailableError, UnsupportedError
+from ckpt_archive.errors import DeniedError, InvalidInputError, ThrottledError, UnavailableError, UnsupportedError
 from ckpt_archive.store import bucket as terms
 from ckpt_archive.store import keys, s3_rules
 from ckpt_archive.store.bucket import (
@@ -25,6 +26,9 @@ from ckpt_archive.store.bucket import (
     Warmth,
 )
 from ckpt_archive.store.s3 import S3Store
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
 
 _PAGE = 1000
 _RESTORE = re.compile(r'ongoing-request="(?P<ongoing>true|false)"(?:,\s*expiry-date="(?P<until>[^"]+)")?')
@@ -78,9 +82,7 @@ class S3Bucket:
         # The SDK takes times as texts, and refuses what it can not send before anything is sent.
         configuration: Any = {"Rules": [dict(rule) for rule in rules]}
         with self._store.asking("write the lifecycle rules of", self.name) as (client, _):
-            client.put_bucket_lifecycle_configuration(
-                Bucket=self.name, LifecycleConfiguration=configuration, **said
-            )
+            client.put_bucket_lifecycle_configuration(Bucket=self.name, LifecycleConfiguration=configuration, **said)
 
     def read_tags(self, key: str) -> Mapping[str, str]:
         """See `Bucket.read_tags`."""
@@ -107,13 +109,13 @@ class S3Bucket:
         full = self._full(key)
         held, mode, until_at = False, "", None
         try:
-            with self._store.asking("read the legal hold of", key) as (client, _):
+            with self._about_locks("read the legal hold of", key) as client:
                 hold = client.get_object_legal_hold(Bucket=self.name, Key=full)
             held = hold.get("LegalHold", {}).get("Status") == "ON"
         except NotSetError:
             pass
         try:
-            with self._store.asking("read the lock of", key) as (client, _):
+            with self._about_locks("read the lock of", key) as client:
                 lock = client.get_object_retention(Bucket=self.name, Key=full).get("Retention", {})
             mode, until_at = lock.get("Mode", ""), lock.get("RetainUntilDate")
         except NotSetError:
@@ -122,7 +124,7 @@ class S3Bucket:
 
     def write_legal_hold(self, key: str, *, on: bool) -> None:
         """See `Bucket.write_legal_hold`."""
-        with self._store.asking("hold" if on else "release", key) as (client, _):
+        with self._about_locks("hold" if on else "release", key) as client:
             client.put_object_legal_hold(
                 Bucket=self.name, Key=self._full(key), LegalHold={"Status": "ON" if on else "OFF"}
             )
@@ -130,7 +132,7 @@ class S3Bucket:
     def write_retention(self, key: str, mode: str, until_at: datetime) -> None:
         """See `Bucket.write_retention`."""
         wanted: Any = {"Mode": mode, "RetainUntilDate": until_at.astimezone(UTC)}
-        with self._store.asking("lock", key) as (client, _):
+        with self._about_locks("lock", key) as client:
             client.put_object_retention(Bucket=self.name, Key=self._full(key), Retention=wanted)
 
     def temperature(self, key: str) -> Temperature:
@@ -178,6 +180,27 @@ class S3Bucket:
     def versions(self, prefix: str) -> Iterator[ObjectVersion]:
         """See `Bucket.versions`."""
         return terms.all_versions(self, prefix)
+
+    @contextmanager
+    def _about_locks(self, verb: str, key: str) -> Iterator["S3Client"]:
+        """The SDK's client for one request, whose failure is looked into: servers call the same things by many names."""
+        try:
+            with self._store.asking(verb, key) as (client, _):
+                yield client
+        except UnsupportedError:
+            raise
+        except InvalidInputError as error:
+            if self.features().object_lock:
+                raise
+            raise UnsupportedError(
+                f"could not {verb} {key}: the bucket {self.name} has no Object Lock",
+                hint="Its owner can switch it on, together with versioning.",
+            ) from error
+        except UnavailableError as error:
+            if not isinstance(error, DeniedError | ThrottledError):
+                # SeaweedFS and moto have an internal error where there is no such object.
+                self._store.head(key)
+            raise
 
     def _full(self, key: str) -> str:
         return self._store.full_key(keys.check_key(key))

@@ -52,6 +52,7 @@ _REDIRECTED_HINT = (
 
 _NOT_SET = {
     "NoSuchLifecycleConfiguration",
+    "NoSuchObjectLegalHold",
     "NoSuchObjectLockConfiguration",
     "ObjectLockConfigurationNotFoundError",
     "NoSuchTagSet",
@@ -214,7 +215,7 @@ def _answered(error: sdk.ClientError, request: Request, what: str) -> errors.Ckp
     return (
         _about_what_it_knows(code, status, what)
         or _about_the_object(code, status, request, what)
-        or _about_our_rights(code, status, what)
+        or _about_our_rights(code, status, request, what)
         or _about_the_server(code, status, what)
         or errors.InvalidInputError(
             what, hint="The store does not take this request: `ckpt-archive doctor` tells more."
@@ -228,10 +229,6 @@ def _about_what_it_knows(code: str, status: int, what: str) -> errors.CkptArchiv
         return NotSetError(what, hint="It was never set.")
     if code in _UNKNOWN_TO_IT or status in (405, 501):
         return errors.UnsupportedError(what, hint="This server does not do that: do without, or use another store.")
-    if code in ("InvalidRequest", "InvalidBucketState") and "object lock" in what.lower():
-        return errors.UnsupportedError(
-            what, hint="This bucket has no Object Lock: it can be switched on by the bucket's owner, with versioning."
-        )
     return None
 
 
@@ -265,7 +262,7 @@ def _about_the_object(code: str, status: int, request: Request, what: str) -> er
     return None
 
 
-def _about_our_rights(code: str, status: int, what: str) -> errors.CkptArchiveError | None:
+def _about_our_rights(code: str, status: int, request: Request, what: str) -> errors.CkptArchiveError | None:
     """Trying again does not help until somebody mends them."""
     if code in _QUOTA or status == 507:
         return errors.DeniedError(what, hint="The store is full or its quota is used up: ask the storage owner.")
@@ -282,6 +279,11 @@ def _about_our_rights(code: str, status: int, what: str) -> errors.CkptArchiveEr
         return errors.DeniedError(
             what,
             hint="Check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_PROFILE and that they belong to this server.",
+        )
+    if request.verb == "lock" and (code in _DENIED or status == 403):
+        return errors.DeniedError(
+            what,
+            hint="A lock that stands can only be made longer; or the credentials lack this right: ask the storage owner.",
         )
     if code in _DENIED or status in (401, 403):
         return errors.DeniedError(what, hint="The credentials are known, but lack this right: ask the storage owner.")

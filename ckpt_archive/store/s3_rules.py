@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 from ckpt_archive.errors import InvalidInputError
 
@@ -53,7 +53,7 @@ def _keep(response_dict: Mapping[str, Any], customized_response_dict: dict[str, 
 def _sent_leaves(sent: bytes) -> Iterator[str]:
     """The names of all elements without children below the rules."""
     # The SDK has read the same bytes with the same parser.
-    for child in ElementTree.fromstring(sent) if sent else ():  # noqa: S314
+    for child in ET.fromstring(sent) if sent else ():  # noqa: S314
         if _local(child.tag) == "Rule":
             yield from (_local(element.tag) for element in child.iter() if not len(element))
 

@@ -3,12 +3,17 @@
 Whatever becomes visible under a key has been fsynced, and its name appears by `link`, which never replaces. Whoever is shown
 an object may rely on it: the folder it was found in is made durable before it is shown, because the process that linked it
 may have died just after.
+
+What is cold lies below a second root, to which `.cold` is a symbolic link, and its name here is a link through that. Only a
+link that reads exactly as it must for its key is followed, and below the second root none is; any other is damage.
 """
 
 import errno
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Self
 
 from ckpt_archive import errors
 from ckpt_archive.digest import crc32c
@@ -19,12 +24,34 @@ from ckpt_archive.store.body import Body
 from ckpt_archive.store.protocol import ObjectInfo
 
 SCRATCH = ".tmp"
+COLD = ".cold"
+COLD_CLASS = "COLD"
+"""The storage class of what lies below the second root."""
 TEMPORARY_SUFFIX = ".new"
 BUFFER_BYTES = 1 << 20
 
 _NOT_THERE = (FileNotFoundError, NotADirectoryError)
 # What an NFS client calls a file that was removed while somebody had it open.
 _SILLY_RENAME = ".nfs"
+
+
+class OpenObject:
+    """The open file of an object, wherever it lies."""
+
+    def __init__(self, file: ReadableFile, key: str, storage_class: str) -> None:
+        self.file = file
+        self.key = key
+        self.storage_class = storage_class
+
+    def info(self) -> ObjectInfo:
+        """What it is now."""
+        return info(self.key, self.file.stat(), self.storage_class)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.file.close()
 
 
 class Tree:
@@ -35,14 +62,56 @@ class Tree:
         root: Absolute path, without a final '/'.
         url: What the store calls itself in messages.
         nonce: Makes temporary names unique among all processes and machines that use this root.
+
+    Attributes:
+        cold: The tree below the second root, whether or not there is one; None in that tree itself.
     """
 
-    def __init__(self, fs: FileSystem, root: str, url: str, nonce: Callable[[], str]) -> None:
+    def __init__(
+        self, fs: FileSystem, root: str, url: str, nonce: Callable[[], str], *, is_second: bool = False
+    ) -> None:
         self.fs = fs
         self.root = root
         self.url = url
         self.nonce = nonce
         self.scratch = join(root, SCRATCH)
+        self.cold = None if is_second else Tree(fs, join(root, COLD), f"{url}/{COLD}", nonce, is_second=True)
+
+    def prepare(self) -> None:
+        """Make the folder, and check that its file system can do what is needed; may be repeated.
+
+        Raises:
+            InvalidInputError: If it has no hard links, without which nothing can be created once and only once.
+        """
+        with self.failures(self.root):
+            durable.make_directories(self.fs, self.scratch)
+        with self.temporary() as first, self.temporary() as second:
+            with self.failures(self.root):
+                self.fs.create(first).close()
+            try:
+                self.fs.link(first, second)
+                is_refused = self._refuses_second_link(first, second)
+            except OSError as error:
+                if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+                    with self.failures(self.root):
+                        raise
+                raise self._unfit("it has no hard links") from error
+            if not is_refused:
+                raise self._unfit("a hard link replaces what is there")
+
+    def _refuses_second_link(self, first: str, second: str) -> bool:
+        try:
+            self.fs.link(first, second)
+        except FileExistsError:
+            return True
+        return False
+
+    def _unfit(self, problem: str) -> errors.InvalidInputError:
+        kind = self.fs.mount_kind(self.root)
+        return errors.InvalidInputError(
+            f"{self.root} is on a file system ({kind}) that can not hold an archive: {problem}",
+            hint="Use a folder on another one (ext4, xfs, NFS, Lustre), or an S3 server.",
+        )
 
     def path(self, key: str) -> str:
         """The file of `key`.
@@ -64,51 +133,82 @@ class Tree:
         except OSError as error:
             raise self._converted(error, what) from error
 
+    def is_mounted(self) -> bool:
+        """Whether the root is there, and was prepared."""
+        try:
+            return self.fs.stat(self.scratch).kind is Kind.DIRECTORY
+        except _NOT_THERE:
+            return False
+
     def check_mounted(self) -> None:
         """Check that the root is there, before anybody is told that an object is not.
 
         Raises:
             UnmountedError: If not.
         """
-        try:
-            is_there = self.fs.stat(self.scratch).kind is Kind.DIRECTORY
-        except _NOT_THERE:
-            is_there = False
-        if not is_there:
+        if not self.is_mounted():
             raise errors.UnmountedError(
                 f"{self.root} is not there, or is no archive",
                 hint=f"Perhaps the disk is not mounted. For a new archive, run `ckpt-archive init {self.url}`.",
             )
 
-    def info(self, key: str, stat: FileStat) -> ObjectInfo:
-        """A file as an object."""
-        etag = f"{stat.inode:x}-{stat.mtime_ns:x}-{stat.size_bytes:x}"
-        return ObjectInfo(key, stat.size_bytes, etag, moment(stat))
-
-    def stat(self, key: str) -> FileStat:
-        """The file of an object; its name is durable when this returns. Raises `NotFoundError`."""
+    def head(self, key: str) -> ObjectInfo:
+        """What is known about an object; its name is durable when this returns. Raises `NotFoundError`."""
         # Opened, because links on the way are refused then, as they are when it is read.
-        with self.open(key) as file, self.failures(key):
-            stat = file.stat()
+        with self.open(key) as found, self.failures(key):
+            info = found.info()
             self.fs.sync_directory(parent(self.path(key)))
-        return stat
+        return info
 
-    def open(self, key: str) -> ReadableFile:
-        """An object for reading. Raises `NotFoundError`."""
+    def open(self, key: str) -> OpenObject:
+        """An object for reading. Raises `NotFoundError`; `ColdError` if it is cold and the second root is not there."""
         self.path(key)
         with self.failures(key):
             try:
-                return self.fs.open_beneath(self.root, key)
+                return OpenObject(self.fs.open_beneath(self.root, key), key, "")
             except (*_NOT_THERE, IsADirectoryError) as error:
                 self.check_mounted()
                 raise keys.missing(key, self.url) from error
             except OSError as error:
                 if error.errno not in (errno.ELOOP, errno.EINVAL):
                     raise
+                if self.cold is not None and self.is_cold(key):
+                    return OpenObject(self._open_cold(self.cold, key), key, COLD_CLASS)
                 raise errors.IntegrityError(
                     f"{key} in {self.url} is no plain file",
                     hint="It was not written by ckpt-archive: find out who did.",
                 ) from error
+
+    def is_cold(self, key: str) -> bool:
+        """Whether what stands under a key is the link that leads to its place below the second root, and no other."""
+        if self.cold is None:
+            return False
+        try:
+            return self.fs.read_symlink_beneath(self.root, key) == cold_target(key)
+        except _NOT_THERE:
+            return False
+        except OSError as error:
+            if error.errno not in (errno.ELOOP, errno.EINVAL):
+                raise
+            return False
+
+    def _open_cold(self, cold: "Tree", key: str) -> ReadableFile:
+        try:
+            return cold.open(key).file
+        except errors.UnmountedError as error:
+            raise self.not_mounted(key) from error
+        except errors.NotFoundError as error:
+            raise errors.NotFoundError(
+                f"there is no object {key} in {self.url}: it was moved to the second root, and is not there any more",
+                hint=f"Restore it from a copy of {cold.root}.",
+            ) from error
+
+    def not_mounted(self, what: str) -> errors.ColdError:
+        """The error where something lies below the second root and that is not there."""
+        return errors.ColdError(
+            f"{what} in {self.url} lies below its second root, and that is not there",
+            hint=f"Mount it, or let the link {join(self.root, COLD)} lead to where it is now; `thaw` needs it too.",
+        )
 
     def level(self, folder: str) -> list[str]:
         """All names in a folder ("" or ending in '/'), as keys in byte order; those of folders end in '/'."""
@@ -123,12 +223,36 @@ class Tree:
         names = [
             f"{folder}{entry.name}{'/' if entry.kind is Kind.DIRECTORY else ''}"
             for entry in entries
-            if entry.kind in (Kind.FILE, Kind.DIRECTORY)
-            and keys.is_key(entry.name)
+            if keys.is_key(entry.name)
             and _is_allowed(folder + entry.name)
+            and (
+                entry.kind in (Kind.FILE, Kind.DIRECTORY)
+                or (entry.kind is Kind.SYMLINK and self.is_cold(folder + entry.name))
+            )
         ]
         # With the '/' and not without: "a-b" comes before "a/b", as in every store that sorts by bytes.
         return sorted(names)
+
+    def shown(self, key: str) -> ObjectInfo | None:
+        """An object as a listing shows it; None if it was deleted meanwhile.
+
+        One whose file below the second root is gone is shown as empty: so whoever deletes a folder deletes it too.
+        """
+        with self.failures(key):
+            try:
+                stat = self.fs.stat(join(self.root, key))
+            except FileNotFoundError:
+                return None
+            if stat.kind is not Kind.SYMLINK:
+                return info(key, stat)
+            if self.cold is None or not self.is_cold(key):
+                return None
+            try:
+                return info(key, self.fs.stat(join(self.cold.root, key)), COLD_CLASS)
+            except _NOT_THERE:
+                if not self.cold.is_mounted():
+                    raise self.not_mounted(key) from None
+                return replace(info(key, stat, COLD_CLASS), size_bytes=0)
 
     @contextmanager
     def temporary(self) -> Iterator[str]:
@@ -217,7 +341,18 @@ class Tree:
 
 def _is_allowed(key: str) -> bool:
     first, *_ = components = key.split("/")
-    return first != SCRATCH and not any(component.startswith(_SILLY_RENAME) for component in components)
+    return first not in (SCRATCH, COLD) and not any(component.startswith(_SILLY_RENAME) for component in components)
+
+
+def cold_target(key: str) -> str:
+    """What the link under the key of a cold object reads: the way up to the root, and through `.cold` down again."""
+    return f"{'../' * key.count('/')}{COLD}/{key}"
+
+
+def info(key: str, stat: FileStat, storage_class: str = "") -> ObjectInfo:
+    """A file as an object."""
+    etag = f"{stat.inode:x}-{stat.mtime_ns:x}-{stat.size_bytes:x}"
+    return ObjectInfo(key, stat.size_bytes, etag, moment(stat), storage_class)
 
 
 def moment(stat: FileStat) -> datetime:

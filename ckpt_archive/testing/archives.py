@@ -10,7 +10,9 @@ from ckpt_archive.commit.connection import Connection
 from ckpt_archive.machine import Machine
 from ckpt_archive.settings import Environment
 from ckpt_archive.store.body import Body
+from ckpt_archive.store.bucket import Bucket
 from ckpt_archive.store.memory import MemoryStore
+from ckpt_archive.store.open import bucket_of
 from ckpt_archive.store.protocol import Store, StoreLimits, list_all
 from ckpt_archive.testing.checkpoints import ARCHIVE_ID, NOON, ManualClock
 from ckpt_archive.testing.staged import local_machine
@@ -25,16 +27,19 @@ def memory_store() -> MemoryStore:
     return MemoryStore(limits=StoreLimits(min_part_size_bytes=1), clock=ManualClock())
 
 
-def connected(store: Store, *, settings: TransferSettings = SMALL, checks: bool = True) -> Connection:
+def connected(
+    store: Store, *, settings: TransferSettings = SMALL, checks: bool = True, bucket: Bucket | None = None
+) -> Connection:
     """A connection to the archive in `store`, which is made one if it is none.
 
     Args:
         store: Where.
         settings: Sizes and limits of transfers.
         checks: Whether the store is said to refuse wrong bytes.
+        bucket: That of the store, if it can not be told from it (a wrapper's); see `bucket_of`.
     """
     record = create_archive(store, ARCHIVE_ID, NOON)
-    return Connection(store, record.archive_id, settings, None, lambda: checks)
+    return Connection(store, record.archive_id, settings, None, lambda: checks, bucket or bucket_of(store))
 
 
 def archive_on(store: Store, machine: Machine | None = None, *, settings: TransferSettings = SMALL) -> Archive:

@@ -1,8 +1,7 @@
 """What every `FileSystem` must do: one suite that the real one and the simulated one run.
 
 Derive a test class and give it two fixtures: `fs`, the file system, and `root`, an empty directory in it that is the
-test's own. Nothing here waits, needs a second thread or makes a symbolic link: what only a real disk can show is tested
-beside its adapter.
+test's own. Nothing here waits or needs a second thread: what only a real disk can show is tested beside its adapter.
 """
 
 import errno
@@ -138,6 +137,18 @@ class FilesConformance:
         assert after.mtime_ns >= before.mtime_ns
         assert after.inode == before.inode
         assert fs.stat(f"{root}/other") == other
+
+    def test_a_copy_may_have_the_time_of_what_it_was_copied_from(self, fs: FileSystem, root: str) -> None:
+        """To the nanosecond; bytes and inode are as before, and a later write moves it on."""
+        with fs.create(f"{root}/file") as file:
+            file.write_at(b"data", 0)
+            before = file.stat()
+            file.set_modified(1_000_000_000_123_456_789)
+            file.sync()
+            after = file.stat()
+        assert (after.mtime_ns, after.inode) == (1_000_000_000_123_456_789, before.inode)
+        assert fs.stat(f"{root}/file") == after
+        assert get(fs, f"{root}/file") == b"data"
 
     def test_an_open_file_outlives_its_name(self, fs: FileSystem, root: str) -> None:
         """It can be read and written after it was renamed and removed."""
@@ -459,6 +470,89 @@ class BeneathConformance:
         assert fs.list(root) == []
 
 
+class SymlinksConformance:
+    """Symbolic links: told apart from what they lead to, and never followed below a root."""
+
+    def test_a_link_tells_where_it_leads(self, fs: FileSystem, root: str) -> None:
+        """As it was written, whether or not anything is there."""
+        fs.make_directory(f"{root}/folder")
+        for target in ("../elsewhere/file", "/absolute", "ä b"):
+            fs.make_symlink(f"{root}/folder/link", target)
+            assert fs.read_symlink_beneath(root, "folder/link") == target
+            assert fs.stat(f"{root}/folder/link").kind is Kind.SYMLINK
+            assert fs.list(f"{root}/folder") == [Entry("link", Kind.SYMLINK)]
+            fs.remove(f"{root}/folder/link")
+
+    def test_a_link_is_made_once(self, fs: FileSystem, root: str) -> None:
+        """Where nothing is, and its folder is there."""
+        put(fs, f"{root}/file", b"data")
+        fs.make_symlink(f"{root}/link", "file")
+        for name in ("file", "link"):
+            with pytest.raises(FileExistsError):
+                fs.make_symlink(f"{root}/{name}", "other")
+        with pytest.raises(FileNotFoundError):
+            fs.make_symlink(f"{root}/missing/link", "file")
+        assert get(fs, f"{root}/file") == b"data"
+
+    def test_a_link_takes_the_place_of_a_file_in_one_step_and_back(self, fs: FileSystem, root: str) -> None:
+        """What it leads to is not touched."""
+        put(fs, f"{root}/file", b"old")
+        put(fs, f"{root}/target", b"target")
+        fs.make_symlink(f"{root}/new", "target")
+        fs.replace(f"{root}/new", f"{root}/file")
+        assert fs.read_symlink_beneath(root, "file") == "target"
+        put(fs, f"{root}/new", b"back")
+        fs.replace(f"{root}/new", f"{root}/file")
+        assert get(fs, f"{root}/file") == b"back"
+        assert get(fs, f"{root}/target") == b"target"
+
+    def test_removing_a_link_leaves_what_it_leads_to(self, fs: FileSystem, root: str) -> None:
+        """Only the name goes."""
+        put(fs, f"{root}/file", b"data")
+        fs.make_symlink(f"{root}/link", "file")
+        fs.remove(f"{root}/link")
+        assert get(fs, f"{root}/file") == b"data"
+        assert not exists(fs, f"{root}/link")
+
+    def test_what_is_no_link_leads_nowhere(self, fs: FileSystem, root: str) -> None:
+        """A file, a folder, nothing."""
+        put(fs, f"{root}/file", b"")
+        fs.make_directory(f"{root}/folder")
+        for name in ("file", "folder"):
+            with refused(errno.EINVAL):
+                fs.read_symlink_beneath(root, name)
+        with pytest.raises(FileNotFoundError):
+            fs.read_symlink_beneath(root, "missing")
+        with pytest.raises(NotADirectoryError):
+            fs.read_symlink_beneath(root, "file/link")
+
+    def test_no_link_is_followed_below_the_root(self, fs: FileSystem, root: str) -> None:
+        """Neither as the last component nor on the way; the root itself may be one."""
+        for folder in ("inside", "outside"):
+            fs.make_directory(f"{root}/{folder}")
+        put(fs, f"{root}/outside/file", b"secret")
+        fs.make_symlink(f"{root}/outside/link", "file")
+        fs.make_symlink(f"{root}/inside/folder", "../outside")
+        fs.make_symlink(f"{root}/inside/file", "../outside/file")
+        fs.make_symlink(f"{root}/way", "outside")
+        for verb in (fs.open_beneath, fs.reopen_beneath):
+            with refused(errno.ELOOP):
+                verb(f"{root}/inside", "folder/file")
+            with refused(errno.ELOOP):
+                verb(f"{root}/inside", "file")
+        with refused(errno.ELOOP):
+            fs.read_symlink_beneath(f"{root}/inside", "folder/link")
+        with fs.open_beneath(f"{root}/way", "file") as file:
+            assert content(file) == b"secret"
+        assert fs.read_symlink_beneath(f"{root}/way", "link") == "file"
+
+    @pytest.mark.parametrize("relative", OUTWARD_PATHS)
+    def test_a_path_that_is_not_plain_has_no_link(self, fs: FileSystem, root: str, relative: str) -> None:
+        """Nothing outside is read."""
+        with refused(errno.EINVAL):
+            fs.read_symlink_beneath(root, relative)
+
+
 class LocksConformance:
     """Locks: many readers or one writer, until the context is left."""
 
@@ -521,5 +615,12 @@ class LocksConformance:
             pass
 
 
-class DiskConformance(FilesConformance, DirectoriesConformance, NamesConformance, BeneathConformance, LocksConformance):
+class DiskConformance(
+    FilesConformance,
+    DirectoriesConformance,
+    NamesConformance,
+    BeneathConformance,
+    SymlinksConformance,
+    LocksConformance,
+):
     """All of it."""

@@ -117,11 +117,11 @@ class Executed(Protocol):
         """Whether what is deleted stays as an old version."""
         ...
 
-    def versions(self) -> Iterable[Version]:
+    def all_versions(self) -> Iterable[Version]:
         """Everything in it."""
         ...
 
-    def uploads(self) -> Iterable[Begun]:
+    def all_uploads(self) -> Iterable[Begun]:
         """The uploads under way."""
         ...
 
@@ -130,17 +130,23 @@ class Executed(Protocol):
         ...
 
 
-def run_engine(bucket: Executed, choose: Callable[[Due], bool] = lambda _: True) -> tuple[Due, ...]:
+def run_engine(
+    bucket: Executed, choose: Callable[[Due], bool] = lambda _: True, *, smallest_moved: int = SMALLEST_MOVED_BYTES
+) -> tuple[Due, ...]:
     """Let the engine do what is due, or some of it; what was done.
 
     Args:
         bucket: Where.
         choose: Whether it gets to something today; it is told of everything that is due.
+        smallest_moved: Smaller objects are not moved unless a filter speaks of sizes; a bucket of S3 may say 0, and other
+            servers do.
     """
     rules = [rule for rule in parse_rules(bucket.rules()) if rule.enabled]
     now, versioned = bucket.now(), bucket.is_versioned()
     done = []
-    for due in due_now(rules, bucket.versions(), bucket.uploads(), now, versioned=versioned):
+    for due in due_now(
+        rules, bucket.all_versions(), bucket.all_uploads(), now, versioned=versioned, smallest_moved=smallest_moved
+    ):
         if choose(due):
             bucket.carry_out(due)
             done.append(due)
@@ -148,11 +154,19 @@ def run_engine(bucket: Executed, choose: Callable[[Due], bool] = lambda _: True)
 
 
 def due_now(
-    rules: Sequence[Rule], versions: Iterable[Version], uploads: Iterable[Begun], now: datetime, *, versioned: bool
+    rules: Sequence[Rule],
+    versions: Iterable[Version],
+    uploads: Iterable[Begun],
+    now: datetime,
+    *,
+    versioned: bool,
+    smallest_moved: int = SMALLEST_MOVED_BYTES,
 ) -> Iterator[Due]:
     """What may be done now: at most one thing with each version."""
     for version in sorted(versions, key=lambda item: (item.key, item.version_id)):
-        possible = [due for rule in rules for due in _of_version(rule, version, now, versioned=versioned)]
+        possible = [
+            due for rule in rules for due in _of_version(rule, version, now, smallest_moved, versioned=versioned)
+        ]
         if possible:
             yield min(possible, key=_preference)
     for upload in uploads:
@@ -175,7 +189,7 @@ def _abort_at(rule: Rule, upload: Begun) -> datetime:
     return due_after(upload.started_at, rule.abort_days)
 
 
-def _of_version(rule: Rule, version: Version, now: datetime, *, versioned: bool) -> Iterator[Due]:
+def _of_version(rule: Rule, version: Version, now: datetime, smallest_moved: int, *, versioned: bool) -> Iterator[Due]:
     if not rule.filter.matches(version.key, version.tags, version.size_bytes):
         return
     if version.is_marker:
@@ -192,7 +206,7 @@ def _of_version(rule: Rule, version: Version, now: datetime, *, versioned: bool)
     for move in rule.moves:
         since = _since(version.created_at, move.days, move.date)
         is_colder = WATERFALL.index(move.storage_class) > WATERFALL.index(version.storage_class or "STANDARD")
-        is_large = version.size_bytes >= SMALLEST_MOVED_BYTES or rule.filter.has_size
+        is_large = version.size_bytes >= smallest_moved or rule.filter.has_size
         if since is not None and since <= now and is_colder and is_large:
             yield Due(Act.MOVE, version.key, version.version_id, since, rule.rule_id, move.storage_class)
 

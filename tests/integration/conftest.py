@@ -12,6 +12,8 @@ from ckpt_archive.store.s3 import S3Store
 from ckpt_archive.store.s3_connection import Connection
 
 MOTO_BUCKET = "moto-archive"
+LOCKED_BUCKET = "locked-archive"
+"""With versions and Object Lock, on either server."""
 
 MakeStore = Callable[[], S3Store]
 
@@ -67,6 +69,33 @@ def make_moto_store(moto_connection: Connection, new_prefix: Callable[[], str]) 
     yield from _making(MOTO_BUCKET, moto_connection, new_prefix)
 
 
+@pytest.fixture(scope="session")
+def locked_on_seaweed(seaweed: DevServer) -> Connection:
+    """SeaweedFS with the bucket `LOCKED_BUCKET`."""
+    connection = Connection(seaweed.endpoint_url, seaweed.access_key, seaweed.secret_key, REGION)
+    return _with_locked_bucket(connection)
+
+
+@pytest.fixture(scope="session")
+def locked_on_moto(moto_connection: Connection) -> Connection:
+    """Moto with the bucket `LOCKED_BUCKET`."""
+    return _with_locked_bucket(moto_connection)
+
+
+@pytest.fixture
+def seaweed_locked_store(locked_on_seaweed: Connection, new_prefix: Callable[[], str]) -> Iterator[S3Store]:
+    """An empty store in a bucket of SeaweedFS with Object Lock."""
+    for make in _making(LOCKED_BUCKET, locked_on_seaweed, new_prefix):
+        yield make()
+
+
+@pytest.fixture
+def moto_locked_store(locked_on_moto: Connection, new_prefix: Callable[[], str]) -> Iterator[S3Store]:
+    """An empty store in a bucket of moto with Object Lock, which is no evidence for locks."""
+    for make in _making(LOCKED_BUCKET, locked_on_moto, new_prefix):
+        yield make()
+
+
 @pytest.fixture
 def seaweed_store(make_seaweed_store: MakeStore) -> S3Store:
     """An empty store on SeaweedFS."""
@@ -89,3 +118,10 @@ def _making(bucket: str, connection: Connection, new_prefix: Callable[[], str]) 
     yield make
     for store in stores:
         store.close()
+
+
+def _with_locked_bucket(connection: Connection) -> Connection:
+    store = S3Store(LOCKED_BUCKET, connection=connection)
+    store.client.create_bucket(Bucket=LOCKED_BUCKET, ObjectLockEnabledForBucket=True)
+    store.close()
+    return connection

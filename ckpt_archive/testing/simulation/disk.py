@@ -78,6 +78,21 @@ class SimDisk(Platter):
         folder = self._descend(root, components, path)
         return self._opened(folder.child(components[-1], path), path, writable=True)
 
+    def make_symlink(self, path: str, target: str) -> None:
+        """Create a symbolic link."""
+        self.step("disk.make_symlink", path)
+        self.plant_symlink(path, target)
+        self.world.done("disk.make_symlink", path)
+
+    def read_symlink_beneath(self, root: str, relative: str) -> str:
+        """Where a symbolic link leads, no link followed on the way to it."""
+        path, components = _beneath(root, relative)
+        self.step("disk.read_symlink", path)
+        inode = self._descend(root, components, path).child(components[-1], path)
+        if inode.kind is not Kind.SYMLINK:
+            raise os_error(errno.EINVAL, path)
+        return inode.data.decode()
+
     def make_directory(self, path: str) -> None:
         """Create one directory."""
         self.step("disk.make_directory", path)

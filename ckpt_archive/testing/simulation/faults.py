@@ -66,6 +66,9 @@ CANDIDATES: Mapping[str, tuple[Fault, ...]] = MappingProxyType(
         "disk.close": (Fault.WRITE_ERROR, Fault.NO_ROOM),
         "disk.sync": (Fault.SYNC_FAILED, Fault.NO_ROOM),
         "disk.make_directory": _NAMES,
+        "disk.make_symlink": _NAMES,
+        "disk.read_symlink": (Fault.READ_ERROR,),
+        "disk.set_modified": (Fault.WRITE_ERROR,),
         "disk.sync_directory": (Fault.WRITE_ERROR, Fault.NO_ROOM, Fault.TOO_MANY_FILES),
         "disk.rename": _NAMES,
         "disk.replace": _NAMES,
@@ -94,6 +97,7 @@ EFFECTS = frozenset(
         "disk.list",
         "disk.open",
         "disk.read",
+        "disk.read_symlink",
         "disk.space",
         "disk.mount_kind",
     )

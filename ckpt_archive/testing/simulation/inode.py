@@ -96,6 +96,11 @@ class Inode:
         self.mtime_ns = now_ns
         self.shown = None
 
+    def date(self, mtime_ns: int) -> None:
+        """Say when it was last changed."""
+        self.mtime_ns = mtime_ns
+        self.shown = None
+
     def sync(self) -> None:
         """Make the content durable, unless an earlier try failed: then the kernel says yes and does nothing."""
         if not self.doomed:

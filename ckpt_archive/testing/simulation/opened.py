@@ -74,6 +74,12 @@ class SimFile:
             inode.write(bytes(missing), len(inode.data), self._disk.clock.now_ns())
         self._disk.world.done("disk.reserve", self._path)
 
+    def set_modified(self, mtime_ns: int) -> None:
+        """Say when it was last written."""
+        self._disk.step("disk.set_modified", self._path)
+        self._inode(writing=True).date(mtime_ns)
+        self._disk.world.done("disk.set_modified", self._path)
+
     def sync(self) -> None:
         """Make the content durable."""
         self._disk.sync(self._path, self._inode)

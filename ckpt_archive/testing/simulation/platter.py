@@ -59,7 +59,7 @@ class Platter:
         self.find(path).flip(bit)
 
     def plant_symlink(self, path: str, target: str) -> None:
-        """Put a symbolic link there, as an attacker would."""
+        """Put a symbolic link there, as an attacker would; its target persists with its name."""
         folder, name = self.folder(path)
         folder.check_free(name, path)
         link = self.new(Kind.SYMLINK)

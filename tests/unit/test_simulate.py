@@ -1,0 +1,356 @@
+"""What a policy costs over the years: against a simulation that looks at every checkpoint every midnight."""
+
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ckpt_archive.errors import InvalidInputError
+from ckpt_archive.retention import prices
+from ckpt_archive.retention.policy import DAY, Policy, RetentionClass, Transition, midnight_after
+from ckpt_archive.retention.prices import MONTH_SECONDS
+from ckpt_archive.retention.simulate import (
+    Month,
+    Scenario,
+    Workload,
+    everything_on_ssd,
+    for_ever,
+    simulate,
+)
+
+BEGINNING = datetime(2027, 1, 1, tzinfo=UTC)
+TB = 10**12
+
+BOOK = prices.parse(
+    """
+    written = 2027-01-01
+    [storage.STANDARD]
+    usd_per_tb_month = 20
+    put_usd_per_1000 = 0.005
+    list_usd_per_1000 = 0.004
+    get_usd_per_1000 = 0.003
+    [storage.SSD]
+    usd_per_tb_month = 120
+    [storage.GLACIER_IR]
+    usd_per_tb_month = 4
+    min_days = 90
+    min_object_bytes = 100_000
+    get_usd_per_1000 = 0.01
+    transition_usd_per_1000 = 0.02
+    retrieval.Immediate = { usd_per_gb = 0.03 }
+    [storage.DEEP_ARCHIVE]
+    usd_per_tb_month = 1
+    min_days = 180
+    overhead_bytes = 32_768
+    overhead_standard_bytes = 8_192
+    transition_usd_per_1000 = 0.05
+    retrieval.Standard = { usd_per_gb = 0.02, usd_per_1000 = 0.1 }
+    """,
+    "test.toml",
+)
+
+DEFAULT = Policy(
+    classes=(
+        RetentionClass("recent", 2),
+        RetentionClass("hourly", 14, every=12),
+        RetentionClass("daily", 365, every=288, transitions=(Transition(30, "GLACIER_IR"),)),
+        RetentionClass("milestone", None, milestone="*", transitions=(Transition(60, "DEEP_ARCHIVE"),)),
+    ),
+    default="recent",
+    name="default",
+)
+
+
+@dataclass(slots=True)
+class One:
+    """A checkpoint of the simulation that looks at each."""
+
+    number: int
+    created_at: datetime
+    retention: RetentionClass | None
+    storage_class: str = "STANDARD"
+    entered_at: datetime = BEGINNING
+    ends_at: datetime | None = None
+    announced: bool = False
+    tagged: bool = False
+    overdue: bool = False
+    gone: bool = False
+
+
+@dataclass(slots=True)
+class Naive:
+    """Engine and pass, object by object, midnight by midnight: nothing but what the User Guide and the policy say."""
+
+    policy: Policy
+    workload: Workload
+    usd: list[Counter[str]] = field(default_factory=list)
+    seconds: list[Counter[str]] = field(default_factory=list)
+    stored: list[Counter[str]] = field(default_factory=list)
+    kept: list[Counter[str]] = field(default_factory=list)
+    moved: list[int] = field(default_factory=list)
+    tagged: list[int] = field(default_factory=list)
+    peak: int = 0
+
+    def __post_init__(self) -> None:
+        months = self.workload.months
+        for series in (self.usd, self.seconds, self.stored, self.kept):
+            series.extend(Counter() for _ in range(months))
+        self.moved, self.tagged = [0] * months, [0] * months
+
+    @staticmethod
+    def month(moment: datetime) -> int:
+        """The month that ends with, or holds, a moment."""
+        return -(-int((moment - BEGINNING).total_seconds()) // MONTH_SECONDS) - 1
+
+    def run(self) -> None:
+        end = BEGINNING + timedelta(seconds=self.workload.months * MONTH_SECONDS)
+        milestones = set(self.workload.milestones())
+        every = timedelta(seconds=self.workload.every_seconds)
+        every_one = [
+            One(number, BEGINNING + number * every, self._class(number, milestones))
+            for number in range(1, (end - BEGINNING) // every + 1)
+        ]
+        for one in every_one:
+            one.entered_at = one.created_at
+        boundaries = [BEGINNING + timedelta(seconds=(month + 1) * MONTH_SECONDS) for month in range(self.workload.months)]
+        moments = sorted({*boundaries, *(BEGINNING + day * DAY for day in range(1, (end - BEGINNING).days + 1))})
+        for moment in moments:
+            there = [one for one in every_one if one.created_at <= moment and not one.gone]
+            self.peak = max(self.peak, len(there))
+            if midnight_after(moment) == moment:
+                self._pass(moment, there)
+                self._engine(moment, there)
+            if moment in boundaries:
+                number = boundaries.index(moment)
+                for one in there:
+                    if not one.gone:
+                        self.stored[number][one.storage_class] += self.workload.size_bytes
+                        self.kept[number][one.retention.name if one.retention else ""] += 1
+        for one in every_one:
+            if not one.gone:
+                self._stayed(one, end)
+
+    def _class(self, number: int, milestones: set[int]) -> RetentionClass | None:
+        promotion: dict[str, object] = {"rule": "every", "ordinal": number}
+        if number in milestones:
+            promotion = {"rule": "milestone", "name": f"best-{number}"}
+        return self.policy.choose(promotion)[0]
+
+    def _pass(self, now: datetime, there: list[One]) -> None:
+        old = there[: max(0, len(there) - self.policy.keep_newest)]
+        for one in old:
+            if one.retention is None:
+                continue
+            natural = one.retention.ends_at(one.created_at)
+            if not one.announced:
+                one.announced = True
+                if natural is not None:
+                    one.ends_at = max(natural, midnight_after(now + self.policy.notice_days * DAY))
+                    one.overdue = natural < one.ends_at
+            if not one.tagged and (not one.overdue or (one.ends_at is not None and now >= one.ends_at)):
+                one.tagged = True
+                self.tagged[self.month(now)] += 1
+
+    def _engine(self, now: datetime, there: list[One]) -> None:
+        for one in there:
+            if not one.tagged or one.retention is None:
+                continue
+            natural = one.retention.ends_at(one.created_at)
+            if natural is not None and now >= natural:
+                self._stayed(one, now)
+                self._early(one, now)
+                one.gone = True
+                continue
+            due = [
+                move.storage_class
+                for move in one.retention.transitions
+                if now >= midnight_after(one.created_at + move.after_days * DAY)
+            ]
+            if due and due[-1] != one.storage_class:
+                self._stayed(one, now)
+                self._early(one, now)
+                one.storage_class, one.entered_at = due[-1], now
+                self.moved[self.month(now)] += self.workload.object_count
+
+    def _stayed(self, one: One, until: datetime) -> None:
+        for number in range(self.workload.months):
+            first = BEGINNING + timedelta(seconds=number * MONTH_SECONDS)
+            last = first + timedelta(seconds=MONTH_SECONDS)
+            overlap = min(until, last) - max(one.entered_at, first)
+            if overlap > timedelta(0):
+                self.seconds[number][one.storage_class] += int(overlap.total_seconds())
+
+    def _early(self, one: One, now: datetime) -> None:
+        missing = BOOK.price(one.storage_class).min_days * DAY - (now - one.entered_at)
+        if missing > timedelta(0):
+            usd = BOOK.usd_a_month(one.storage_class, self.workload.size_bytes, self.workload.object_count)
+            self.usd[self.month(now)]["early"] += missing.total_seconds() / MONTH_SECONDS * usd  # type: ignore[assignment]
+
+
+def compare(policy: Policy, workload: Workload) -> None:
+    found = simulate(Scenario("it", policy), workload, BOOK)
+    naive = Naive(policy, workload)
+    naive.run()
+    assert found.peak_bytes == naive.peak * workload.size_bytes
+    for number, month in enumerate(found.months):
+        assert dict(month.stored_bytes) == dict(naive.stored[number])
+        assert dict(month.checkpoints) == dict(naive.kept[number])
+        assert month.transitions == naive.moved[number]
+        assert month.early_deletion_usd == pytest.approx(naive.usd[number]["early"])
+        stored = sum(
+            seconds / MONTH_SECONDS * BOOK.usd_a_month(name, workload.size_bytes, workload.object_count)
+            for name, seconds in naive.seconds[number].items()
+        )
+        assert month.storage_usd + month.small_object_usd == pytest.approx(stored)
+        arrived = sum(
+            number * MONTH_SECONDS < item * workload.every_seconds <= (number + 1) * MONTH_SECONDS
+            for item in range(1, found.archived + 1)
+        )
+        assert month.writes == arrived * workload.writes + naive.tagged[number] * (workload.object_count + 3)
+
+
+def test_against_a_look_at_every_checkpoint() -> None:
+    policy = Policy(
+        classes=(
+            RetentionClass("recent", 2),
+            RetentionClass("some", 20, every=4, transitions=(Transition(3, "GLACIER_IR"),)),
+            RetentionClass("odd", 40, every=6, transitions=(Transition(0, "GLACIER_IR"), Transition(10, "DEEP_ARCHIVE"))),
+            RetentionClass("more", 70, every=24, transitions=(Transition(30, "DEEP_ARCHIVE"),)),
+            RetentionClass("milestone", None, milestone="best-*", transitions=(Transition(5, "GLACIER_IR"),)),
+        ),
+        default="recent",
+    )
+    compare(policy, Workload(3 * 10**9, 3 * 3600, 4, objects=7, milestones_per_month=2))
+
+
+moves = st.lists(st.integers(0, 40), max_size=2, unique=True).map(sorted)
+
+
+@st.composite
+def policies(draw: st.DrawFn) -> Policy:
+    """Policies with classes that do and do not nest."""
+    classes = [
+        RetentionClass(
+            f"c{number}",
+            draw(st.none() | st.integers(1, 45)),
+            every=draw(st.sampled_from([1, 2, 3, 4, 6, 7, 12, 24])),
+            milestone=draw(st.sampled_from(["", "", "*", "best-*"])),
+            transitions=tuple(
+                Transition(days, name) for days, name in zip(draw(moves), ("GLACIER_IR", "DEEP_ARCHIVE"), strict=False)
+            ),
+        )
+        for number in range(draw(st.integers(0, 4)))
+    ]
+    return Policy(
+        classes=(*classes, RetentionClass("rest", draw(st.none() | st.integers(1, 30)))),
+        default=draw(st.sampled_from(["", "rest"])),
+        keep_newest=draw(st.integers(0, 12)),
+        notice_days=draw(st.integers(0, 5)),
+    )
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    policies(),
+    st.builds(
+        Workload,
+        size_bytes=st.sampled_from([10_000, 5 * 10**6, 10**12]),
+        every_seconds=st.sampled_from([7 * 3600, 24 * 3600, 26 * 3600, 50_001]),
+        months=st.integers(1, 3),
+        objects=st.sampled_from([0, 1, 9]),
+        milestones_per_month=st.integers(0, 3),
+    ),
+)
+def test_against_a_look_at_every_checkpoint_of_any_policy(policy: Policy, workload: Workload) -> None:
+    compare(policy, workload)
+
+
+def test_three_years_at_five_minutes() -> None:
+    workload = Workload(TB, 300, 36)
+    begun = time.process_time()
+    ssd = simulate(everything_on_ssd(), workload, prices.shipped())
+    hdd = simulate(for_ever("HDD", "STANDARD"), workload, prices.shipped())
+    default = simulate(Scenario("default", DEFAULT), workload, prices.shipped())
+    assert time.process_time() - begun < 3  # three of them, on any machine: each must take less than a second
+    assert ssd.archived == ssd.kept == 315_576
+    assert ssd.last.total_bytes == 315_576 * TB
+    assert ssd.last.cumulated_usd == pytest.approx(6 * hdd.last.cumulated_usd)
+    # A triangle: half of what is there at the end, for 36 months, less half a step.
+    assert hdd.last.cumulated_usd == pytest.approx(315_576 / 2 * 36 * 20, rel=1e-5)
+    # 2 days and up to the next midnight every 5 minutes, 14 hourly ones, a year of daily ones, milestones for ever.
+    assert default.last.checkpoints["milestone"] == 36
+    assert default.last.checkpoints["daily"] in range(364, 368)
+    assert default.last.checkpoints["hourly"] in range(14 * 23, 15 * 23 + 24)
+    assert default.last.cumulated_usd < ssd.last.cumulated_usd / 500
+
+
+def test_a_month_of_one_class_by_hand() -> None:
+    """One checkpoint a day at noon would be too easy: one at each midnight, kept 3 days, noticed 2 days before."""
+    policy = Policy(classes=(RetentionClass("all", 3),), default="all", keep_newest=1)
+    found = simulate(Scenario("it", policy), Workload(TB, 86_400, 1, objects=1, reads_per_month=0), BOOK)
+    # The one of midnight 1 ends at midnight 4; announced at midnight 2, when the next is there. So 3 lie at any time, and
+    # while the fourth comes, that is to go, four.
+    assert found.peak_bytes == 4 * TB
+    assert found.last.total_bytes == 3 * TB
+    whole_days = 27 * 3 + 2 * 0.4375 + 1.4375
+    assert found.last.storage_usd == pytest.approx((27 * 3 + 2.4375 + 1.4375 + 0.4375) / 30.4375 * 20), whole_days
+
+
+def test_small_objects_pay_for_what_they_are_not() -> None:
+    policy = Policy(classes=(RetentionClass("all", None, transitions=(Transition(0, "DEEP_ARCHIVE"),)),), default="all")
+    workload = Workload(8_192_000, 86_400, 12, objects=1000)
+    found = simulate(Scenario("it", policy), workload, BOOK)
+    last = found.last
+    assert last.small_object_usd > last.storage_usd
+    assert last.transitions in (30_000, 31_000)
+    assert last.transition_usd == pytest.approx(last.transitions / 1000 * 0.05)
+
+
+def test_what_ends_before_the_minimum_is_paid_for_all_the_same() -> None:
+    policy = Policy(
+        classes=(RetentionClass("all", 30, transitions=(Transition(0, "GLACIER_IR"),)),), default="all", keep_newest=0
+    )
+    found = simulate(Scenario("it", policy), Workload(TB, 86_400, 12, objects=1), BOOK)
+    # Each lies 30 days in a class that bills 90.
+    assert found.last.early_deletion_usd == pytest.approx(2 * found.last.storage_usd, rel=0.05)
+
+
+def test_a_storage_class_without_price_is_stayed_out_of_and_said() -> None:
+    found = simulate(Scenario("it", DEFAULT), Workload(TB, 3600, 12), prices.shipped("hdd"))
+    assert set(found.last.stored_bytes) == {"STANDARD"}
+    assert any("GLACIER_IR" in note for note in found.notes)
+
+
+def test_objects_too_small_to_be_moved_stay() -> None:
+    found = simulate(Scenario("it", DEFAULT), Workload(100_000, 3600, 12), prices.shipped("aws"))
+    assert set(found.last.stored_bytes) == {"STANDARD"}
+    assert any("too small" in note for note in found.notes)
+
+
+def test_sums() -> None:
+    found = simulate(Scenario("it", DEFAULT), Workload(TB, 3600, 12), BOOK)
+    total = 0.0
+    for month in found.months:
+        total += month.total_usd
+        assert month.cumulated_usd == pytest.approx(total)
+        assert isinstance(month, Month)
+    assert found.kept == sum(found.last.checkpoints.values())
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"size_bytes": 0}, "size_bytes is 0"),
+        ({"every_seconds": 0}, "every_seconds is 0"),
+        ({"months": 0}, "months is 0"),
+        ({"months": 1, "every_seconds": 366 * 86_400}, "nothing is archived in 1 months"),
+        ({"objects": -1}, "negative"),
+    ],
+)
+def test_workloads_that_mean_nothing(wrong: dict[str, int], says: str) -> None:
+    with pytest.raises(InvalidInputError, match=says):
+        Workload(**{"size_bytes": 1, "every_seconds": 300, "months": 36, **wrong})
