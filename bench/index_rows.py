@@ -239,6 +239,7 @@ class Rows:
                 "object_sha256": hexes(PACK, number * KEYS + rank, ~packed),
                 "object_offset": pa.array(offset, mask=~packed | (self.offset[template] == 0)),
                 "tensor_layout_sha256": self.layouts(self.architecture[run] * 2 + inside % 2, kind > 0),
+                "object_key": pa.nulls(len(committed), pa.string()),
                 "committed_at": times(committed),
                 "log_seq": self.log_seq(committed),
             }

@@ -166,6 +166,8 @@ def _row(outcome: Outcome, ssd: Outcome, workload: Workload, book: PriceBook) ->
                 "month": month.number,
                 "stored_bytes": dict(month.stored_bytes),
                 "checkpoints": dict(month.checkpoints),
+                "mean_bytes": dict(month.mean_bytes),
+                "mean_checkpoints": dict(month.mean_checkpoints),
                 "writes": month.writes,
                 "listings": month.listings,
                 "reads": month.reads,

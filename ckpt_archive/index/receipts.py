@@ -199,6 +199,8 @@ def _checked(table: pa.Table, sources: Sequence[Source], archive_id: str) -> tup
             "object_sha256": pc.if_else(pc.equal(name_of, sha256), nothing, name_of),
             "object_offset": pc.if_else(pc.equal(offset, 0), pa.scalar(None, pa.int64()), offset),
             "tensor_layout_sha256": pa.nulls(len(path), pa.string()),
+            # Receipts of adopted objects are looked at one by one.
+            "object_key": pa.nulls(len(path), pa.string()),
             "committed_at": _times(sources).take(parent),
             "log_seq": pa.array([source.log_seq for source in sources], pa.int64()).take(parent),
         },

@@ -189,6 +189,12 @@ FILES = Table(
             "object_offset", "Where it begins in that object, in bytes; NULL for 0.", "receipt: files[].offset", "4096"
         ),
         _text("tensor_layout_sha256", "Its tensors: see `tensor_layouts`.", "receipt: files[].tensors", _DIGEST),
+        _text(
+            "object_key",
+            "Where its bytes lie if somebody else put them into the bucket: the whole key. NULL: among the archive's data.",
+            "receipt: objects[].key",
+            "old/checkpoint-100/model.bin",
+        ),
         _time("committed_at", "As in `checkpoints`.", "log entry: time"),
         _LOG_SEQ,
         _month("committed_at"),

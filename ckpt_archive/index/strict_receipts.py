@@ -58,6 +58,7 @@ def _strict_rows(source: Source, receipt: Receipt, parsed: Parsed) -> pa.Table:
             object_sha256=None if item is None or item.sha256 == file.sha256 else item.sha256,
             object_offset=file.offset or None,
             tensor_layout_sha256=_layout(file.unknown.get("tensors"), source, parsed, known),
+            object_key=None if item is None or not item.key else item.key.removeprefix("/"),
             committed_at=source.committed_at,
             log_seq=source.log_seq,
         )

@@ -98,12 +98,14 @@ class Looked:
         promotion: As its manifest has it.
         said: The class that it was given when it was saved; "" for none.
         lock: Of the last one of its objects, which is the last one to be locked; None where nobody asked.
+        tag: Likewise, of one whose end has come: the tag of a class that it has; "" for none.
     """
 
     objects: tuple[ObjectInfo, ...]
     promotion: Mapping[str, object] = field(default_factory=dict)
     said: str = ""
     lock: ObjectLockState | None = None
+    tag: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -386,15 +388,17 @@ class _Judged:
             return
         if not self._objects:
             yield self._change(Kind.ENDED, "", f"its data ended on {_day(end)} and is gone", ends_after=end)
+        elif not self._basis.has_tags:
+            return  # `retention run` removes it
         elif self._item.cases:
-            if fate.tagged or fate.clearing is not None:
+            if self._item.looked.tag:
                 held = " and ".join(self._item.cases)
-                yield self._change(
-                    Kind.TAKE_BACK, "", f"held for {held} after its end: what is left stays", ends_after=end
-                )
-        elif self._basis.has_tags and not fate.tagged and self._now >= end:
-            tag = next((tag for tag in fate.announced if not _is_forever(tag)), fate.announced[0])
-            yield self._change(Kind.TAG, tag, f"its end on {_day(end)} was announced, and has come", ends_after=end)
+                yield self._change(Kind.CLEAR, "", f"held for {held} after its end: what is left stays", ends_after=end)
+        elif not self._item.looked.tag and self._now >= end:
+            # Either it was not tagged before, or somebody who was slow has removed the tags of an older generation.
+            tag = next((tag for tag in fate.announced if not _is_forever(tag)), "")
+            if tag:
+                yield self._change(Kind.TAG, tag, f"its end on {_day(end)} was announced, and has come", ends_after=end)
 
     def _native_hold(self) -> Iterator[Change]:
         lock = self._item.looked.lock if self._item.looked else None

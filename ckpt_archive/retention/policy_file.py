@@ -207,7 +207,7 @@ def _default(top: Table, classes: Sequence[RetentionClass], explicit: Sequence[s
 
 def _check_rules(top: Table, classes: Sequence[RetentionClass]) -> None:
     rules = OWN_RULES
-    for item in classes:
+    for item in sorted(classes, key=lambda item: item.name != TRASH):
         rules += item.keep_days is not None or bool(item.transitions)
         if rules > MAX_RULES:
             problem = f"a bucket has at most {MAX_RULES} lifecycle rules, and from here on there are more"

@@ -244,7 +244,9 @@ def _sooner(actual: int | None, intended: int | None) -> bool:
 
 
 def _moves_sooner(actual: Sequence[tuple[int, str]], intended: Sequence[tuple[int, str]]) -> bool:
-    wanted = {storage: after for after, storage in intended}
+    wanted: dict[str, int] = {}
+    for after, storage in intended:
+        wanted[storage] = min(after, wanted.get(storage, after))
     return any(storage not in wanted or after < wanted[storage] for after, storage in actual)
 
 

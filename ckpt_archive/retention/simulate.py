@@ -103,6 +103,8 @@ class Month:
         number: From 1.
         stored_bytes: At its end, by storage class.
         checkpoints: At its end, by retention class; "" for those without one.
+        mean_bytes: Over the month, by storage class: what is billed.
+        mean_checkpoints: Over the month, by retention class.
         writes, listings, reads: Requests.
         transitions: Objects moved.
         storage_usd: Bytes stored, by the second.
@@ -117,6 +119,8 @@ class Month:
     number: int
     stored_bytes: Mapping[str, int]
     checkpoints: Mapping[str, int]
+    mean_bytes: Mapping[str, float]
+    mean_checkpoints: Mapping[str, float]
     writes: int
     listings: int
     reads: float
@@ -223,6 +227,12 @@ class _Series:
     def of(cls, months: int) -> "_Series":
         return cls([0] * months, [0] * (months + 1), [0] * (months + 1))
 
+    def summed(self) -> tuple[list[int], list[int]]:
+        """Seconds of storage, and how many are there at the end, by month."""
+        whole = itertools.accumulate(self.whole)
+        seconds = [part + count * MONTH_SECONDS for part, count in zip(self.seconds, whole, strict=False)]
+        return seconds, list(itertools.accumulate(self.there))
+
 
 @dataclass(slots=True)
 class _Counts:
@@ -259,7 +269,6 @@ class _Ledger:
         if fate.tagged is not None:
             self._at(fate.tagged).tagged += cohort.count
         name = cohort.retention.name if cohort.retention is not None else ""
-        # Its days are counted for the storage classes; here only whether it is there.
         self._stay(self._by_retention, name, cohort, cohort.sum_seconds, cohort.month, fate.ends)
         self._changes[min(cohort.midnight, len(self._changes) - 1)] += cohort.count
         if fate.ends is not None and fate.ends + 1 < len(self._changes):
@@ -356,28 +365,24 @@ class _Ledger:
 
     def months(self) -> tuple[Month, ...]:
         """All months."""
-        size = self._workload.size_bytes
-        seconds: dict[str, list[int]] = {}
-        there: dict[str, list[int]] = {}
-        for name, series in self._by_storage.items():
-            whole = list(itertools.accumulate(series.whole))
-            seconds[name] = [part + whole[month] * MONTH_SECONDS for month, part in enumerate(series.seconds)]
-            there[name] = list(itertools.accumulate(series.there))
-        kept = {name: list(itertools.accumulate(series.there)) for name, series in self._by_retention.items()}
+        storage = {name: series.summed() for name, series in self._by_storage.items()}
+        retention = {name: series.summed() for name, series in self._by_retention.items()}
         found: list[Month] = []
         for index in range(self._count):
-            stored = {name: numbers[index] * size for name, numbers in there.items() if numbers[index]}
-            used = {name: numbers[index] / MONTH_SECONDS for name, numbers in seconds.items() if numbers[index]}
-            alive = {name: numbers[index] for name, numbers in kept.items() if numbers[index]}
-            month = self._month(index, stored, alive, used)
+            month = self._month(index, _there(storage, index), _mean(storage, index))
             before = found[-1].cumulated_usd if found else 0.0
-            found.append(replace(month, cumulated_usd=before + month.total_usd))
+            found.append(
+                replace(
+                    month,
+                    checkpoints=_there(retention, index),
+                    mean_checkpoints=_mean(retention, index),
+                    cumulated_usd=before + month.total_usd,
+                )
+            )
         return tuple(found)
 
-    def _month(
-        self, index: int, stored: Mapping[str, int], alive: Mapping[str, int], used: Mapping[str, float]
-    ) -> Month:
-        """A month, from the checkpoint-months of each storage class."""
+    def _month(self, index: int, there: Mapping[str, int], used: Mapping[str, float]) -> Month:
+        """A month, from how many checkpoints are there at its end, and how many on average, by storage class."""
         workload, counts = self._workload, self._counts[index]
         objects = workload.object_count
         terabytes = workload.size_bytes / 10**12
@@ -396,8 +401,10 @@ class _Ledger:
         first = self._first_price
         return Month(
             number=index + 1,
-            stored_bytes=stored,
-            checkpoints=alive,
+            stored_bytes={name: count * workload.size_bytes for name, count in there.items()},
+            checkpoints={},
+            mean_bytes={name: count * workload.size_bytes for name, count in used.items()},
+            mean_checkpoints={},
             writes=writes,
             listings=listings,
             reads=reads,
@@ -411,6 +418,17 @@ class _Ledger:
             retrieval_usd=retrieval,
             early_deletion_usd=counts.early_usd,
         )
+
+
+_Summed = Mapping[str, tuple[list[int], list[int]]]
+
+
+def _there(series: _Summed, index: int) -> dict[str, int]:
+    return {name: there[index] for name, (_, there) in series.items() if there[index]}
+
+
+def _mean(series: _Summed, index: int) -> dict[str, float]:
+    return {name: seconds[index] / MONTH_SECONDS for name, (seconds, _) in series.items() if seconds[index]}
 
 
 def _month(day: int) -> int:

@@ -19,8 +19,7 @@ from ckpt_archive.errors import IntegrityError, InvalidInputError, NotFoundError
 from ckpt_archive.machine import Machine
 from ckpt_archive.place import Place
 from ckpt_archive.retention.plan import Basis, Looked, Need, Prices, RunSurvey, Surveyed, needs
-from ckpt_archive.retention.policy import Policy
-from ckpt_archive.store.bucket import ObjectLockState
+from ckpt_archive.retention.policy import TAG_KEY, Policy
 from ckpt_archive.store.protocol import ObjectInfo, Store, list_all, list_folders, list_pages
 
 READS_IN_FLIGHT = 16
@@ -136,19 +135,16 @@ def _look_at(machine: Machine, connection: Connection, basis: Basis, known: RunS
 
 
 def _looked(connection: Connection, basis: Basis, item: Surveyed, need: Need, now: datetime) -> Looked:
-    place = item.place
+    place, bucket = item.place, connection.bucket
     objects = data_objects(connection.store, place)
-    lock = None
-    if basis.has_locks and objects and not item.fate.is_over(now):
-        lock = _lock_of(connection, objects[-1].key)
+    if item.fate.is_over(now):
+        tag = bucket.read_tags(objects[-1].key).get(TAG_KEY, "") if bucket is not None and objects else ""
+        return Looked(objects, tag=tag)
+    lock = bucket.read_lock(objects[-1].key) if bucket is not None and basis.has_locks and objects else None
     if need is Need.DATA:
         return Looked(objects, lock=lock)
     manifest = load_manifest(connection.store, place).manifest
     return Looked(objects, manifest.promotion, manifest.retention_class, lock)
-
-
-def _lock_of(connection: Connection, key: str) -> ObjectLockState | None:
-    return None if connection.bucket is None else connection.bucket.read_lock(key)
 
 
 def data_objects(store: Store, place: Place) -> tuple[ObjectInfo, ...]:

@@ -100,7 +100,7 @@ class VersionPage:
     """One page of versions.
 
     Attributes:
-        versions: Of one object, the newest first.
+        versions: Of one object the current one first, then the newer before the older, as far as their times tell.
         next_token: Pass it on for the next page; None on the last one.
     """
 

@@ -1,9 +1,9 @@
 """The second root of a `FileStore`: a cheaper mount, or tape behind a file system, for what is old.
 
-An object that is moved there keeps its key. Its file is copied to the same relative path below the second root, read back and
-compared with the SHA-256 in its key; then, in one step, a symbolic link takes the place of the file. The link leads through
-`<root>/.cold`, itself a link to the second root, so that a mount that moves is one change. Thawing copies back, and leaves the
-copy below the second root where it is: cooling again is one comparison and a link.
+An object that is moved there keeps its key. Its file is copied to the same relative path below the second root, read back
+and compared with the SHA-256 in its key; then, in one step, a symbolic link takes the place of the file. The link leads
+through `<root>/.cold`, itself a link to the second root, so that a mount that moves is one change. Thawing copies back, and
+leaves the copy below the second root where it is: cooling again is one comparison and a link.
 
 Whoever is killed anywhere and tries again comes to the same end, and at every moment the whole object is in at least one of
 the two places. Beside this module only `tree` knows of the links.
@@ -172,7 +172,7 @@ class ColdFiles:
                 cold.fs.remove(cold.path(key))
             with cold.temporary() as temporary:
                 with cold.fs.create(temporary) as copy:
-                    _check(_copied(file, copy), digest, key, self._tree.url)
+                    _check(_sha256(file, copy), digest, key, self._tree.url)
                     copy.set_modified(before.mtime_ns)
                     copy.sync()
                 with cold.fs.open(temporary) as copy:
@@ -242,7 +242,7 @@ class ColdFiles:
             return
         with self._tree.open(key) as found, self._tree.failures(key), self._tree.temporary() as temporary:
             with self._tree.fs.create(temporary) as copy:
-                _check(_copied(found.file, copy), key.rpartition("/")[2], key, self._cold.url)
+                _check(_sha256(found.file, copy), key.rpartition("/")[2], key, self._cold.url)
                 copy.set_modified(found.file.stat().mtime_ns)
                 copy.sync()
             if not self._tree.is_cold(key):
@@ -310,12 +310,8 @@ def _name(key: str) -> str:
     return sha256_hex(key.encode())
 
 
-def _copied(source: ReadableFile, copy: WritableFile) -> str:
-    """Copy a whole file; the SHA-256 of what was copied."""
-    return _sha256(source, copy)
-
-
 def _sha256(source: ReadableFile, copy: WritableFile | None = None) -> str:
+    """The SHA-256 of a whole file, which is copied on the way."""
     digest = hashlib.sha256()
     buffer = memoryview(bytearray(BUFFER_BYTES))
     position = 0

@@ -135,10 +135,11 @@ class Tree:
 
     def is_mounted(self) -> bool:
         """Whether the root is there, and was prepared."""
-        try:
-            return self.fs.stat(self.scratch).kind is Kind.DIRECTORY
-        except _NOT_THERE:
-            return False
+        with self.failures(self.root):
+            try:
+                return self.fs.stat(self.scratch).kind is Kind.DIRECTORY
+            except _NOT_THERE:
+                return False
 
     def check_mounted(self) -> None:
         """Check that the root is there, before anybody is told that an object is not.
@@ -183,14 +184,15 @@ class Tree:
         """Whether what stands under a key is the link that leads to its place below the second root, and no other."""
         if self.cold is None:
             return False
-        try:
-            return self.fs.read_symlink_beneath(self.root, key) == cold_target(key)
-        except _NOT_THERE:
-            return False
-        except OSError as error:
-            if error.errno not in (errno.ELOOP, errno.EINVAL):
-                raise
-            return False
+        with self.failures(key):
+            try:
+                return self.fs.read_symlink_beneath(self.root, key) == cold_target(key)
+            except _NOT_THERE:
+                return False
+            except OSError as error:
+                if error.errno not in (errno.ELOOP, errno.EINVAL):
+                    raise
+                return False
 
     def _open_cold(self, cold: "Tree", key: str) -> ReadableFile:
         try:

@@ -17,8 +17,18 @@ from ckpt_archive.store.s3 import S3Store
 from ckpt_archive.strictjson import Json
 from ckpt_archive.testing.cold import make_cold
 
+_NO_QUESTION = "moto does not know the question for a lock, and answers it with the object's bytes."
+
 KNOWN_BUCKET_DEVIATIONS: dict[tuple[str, str], str] = {
     ("moto", "test_conditions_of_rules_come_back"): "moto loses conditions on size and on newer versions.",
+    ("moto", "test_there_are_no_tags_of_no_object"): "moto answers 500 when tags of no object are removed.",
+    ("moto", "test_locks_where_there_are_none"): "moto tells of a legal hold, released, where there is no Object Lock.",
+    ("moto", "test_a_legal_hold_stands_until_it_is_released"): _NO_QUESTION,
+    ("moto", "test_a_lock_tells_its_mode_and_its_end"): _NO_QUESTION,
+    ("moto", "test_a_lock_can_only_be_made_longer"): "moto lets every lock be made shorter.",
+    ("moto", "test_compliance_does_not_become_governance"): "moto lets every lock be made another one.",
+    ("moto", "test_a_hold_and_a_lock_know_nothing_of_each_other"): _NO_QUESTION,
+    ("moto", "test_a_lock_ends_in_the_future"): "moto lets a lock end in the past.",
     ("seaweedfs", "test_transitions_come_back"): "SeaweedFS refuses the whole configuration (501).",
     ("seaweedfs", "test_a_cold_object_is_thawed"): "SeaweedFS has no cold storage; it answers 405.",
 }

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,8 @@ def test_all_that_is_named_exists(folder: Path) -> None:
                     known = isinstance(body, dict) and "for_each" in body and parts[0] in ("key", "value")
                 case "path":
                     known = parts == ["module"]
+                case "aws":
+                    known = parts[0] in aliases(module)
                 case _:
                     known = root in own or (
                         f"{root}.{parts[0]}" in module.resources and set(parts[1:]) <= KNOWN_ATTRIBUTES
@@ -72,6 +75,62 @@ def test_all_that_is_named_exists(folder: Path) -> None:
                 unknown.append((where, ".".join([root, *parts])))
     assert not unknown
     assert not functions([body for _, body in module.everything()]) - KNOWN_FUNCTIONS
+
+
+def aliases(module: Module) -> set[str]:
+    """Of providers."""
+    return {literal(block["aws"].get("alias")) for kind, block in module.blocks if kind == "provider"}
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=short)
+def test_nothing_waits_for_itself(folder: Path) -> None:
+    """What Terraform calls a cycle: found among all variables, locals, resources and outputs, through the module's call."""
+    waits: dict[str, set[str]] = {}
+    add_waits(waits, Module.read(folder), "")
+    done: set[str] = set()
+
+    def visit(name: str, above: tuple[str, ...]) -> None:
+        assert name not in above, " -> ".join([*above, name])
+        if name not in done:
+            for other in sorted(waits.get(name, ())):
+                visit(other, (*above, name))
+            done.add(name)
+
+    for name in sorted(waits):
+        visit(name, ())
+    assert len(done) > 15
+
+
+def add_waits(waits: dict[str, set[str]], module: Module, within: str) -> None:
+    kinds = {"var": module.variables, "local": module.locals, "output": module.outputs}
+    named = {f"{kind}.{name}": body for kind, bodies in kinds.items() for name, body in bodies.items()}
+    named |= module.resources | {f"data.{name}": body for name, body in module.data.items()}
+    for name, body in named.items():
+        if not name.startswith("var.") or not within:
+            waits[within + name] = set(targets(body, within)) - {within + name}
+    for name, call in module.calls.items():
+        inner = f"{within}module.{name}."
+        # All of a module waits for what its call depends on.
+        first = set(targets(call.get("depends_on", []), within))
+        called = Module.read((module.folder / literal(call["source"])).resolve())
+        add_waits(waits, called, inner)
+        for variable in called.variables:
+            waits[f"{inner}var.{variable}"] = set(targets(call.get(variable), within))
+        for resource in [*called.resources, *(f"data.{item}" for item in called.data)]:
+            waits[inner + resource] |= first
+
+
+def targets(body: object, within: str) -> Iterator[str]:
+    for root, *parts in references(body):
+        match root:
+            case "var" | "local":
+                yield f"{within}{root}.{parts[0]}"
+            case "data":
+                yield f"{within}data.{'.'.join(parts[:2])}"
+            case "module":
+                yield f"{within}module.{parts[0]}.output.{parts[1]}"
+            case _ if root.startswith("aws_"):
+                yield f"{within}{root}.{parts[0]}"
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=short)

@@ -130,8 +130,9 @@ def test_what_it_costs(store: MemoryStore, tmp_path: Path) -> None:
     archive.restore("run", 100, to=tmp_path)
     counting.reset()
     archive.restore("run", 100, to=tmp_path)
-    # Where it is, whether it is over (half of what has ended may still be there), manifest, receipt; a connection for what follows, which `connected` begins with a create of its own; a
-    # listing for the store's time, the marker, the event.
+    # Where it is; a listing of what is said about its end, because half of what has ended may still be there; manifest,
+    # receipt; a connection for what follows, which `connected` begins with a create of its own; a listing for the store's
+    # time, the marker, the event.
     assert counting.requests == {"list": 3, "head": 1, "read": 3, "create": 3}
 
 

@@ -101,7 +101,13 @@ BAD: dict[str, tuple[str, int, str, str, str]] = {
     "cold a host": ('cold = "file://mnt/tape"\n' + OK, 1, 'cold = "file://mnt', "no URL of a folder", "file:///"),
     "cold a bracket": ('cold = "file://[x"\n' + OK, 1, 'cold = "file://[x"', "no URL of a folder", "file:///"),
     "cold the root": ('cold = "file:///"\n' + OK, 1, 'cold = "file:///"', "no URL of a folder", "file:///mnt"),
-    "promotion a number": ("promotion = 5\n" + OK, 1, "promotion = 5", "an integer stands where a table", "[promotion]"),
+    "promotion a number": (
+        "promotion = 5\n" + OK,
+        1,
+        "promotion = 5",
+        "an integer stands where a table",
+        "[promotion]",
+    ),
     "promotion zero": (OK + "[promotion]\nevery = 0\n", 4, "promotion.every = 0", "from 1", "every = 5"),
     "promotion dotted": ("promotion.every = 1.5\n" + OK, 1, "promotion.every = 1.5", "a decimal number", "every = 5"),
     "save steps a text": (
@@ -151,7 +157,13 @@ BAD: dict[str, tuple[str, int, str, str, str]] = {
         "classes.a stands before it",
         "narrower pattern first",
     ),
-    "explicit a text": (of_class('keep_for = "2d"', 'explicit = "yes"'), 3, 'explicit = "yes"', "true or false", "true"),
+    "explicit a text": (
+        of_class('keep_for = "2d"', 'explicit = "yes"'),
+        3,
+        'explicit = "yes"',
+        "true or false",
+        "true",
+    ),
     "explicit and every": (
         of_class('keep_for = "2d"', "every = 2", "explicit = true"),
         4,
@@ -181,7 +193,13 @@ BAD: dict[str, tuple[str, int, str, str, str]] = {
         "transitions = [{",
     ),
     "transition a text": (moved('"GLACIER"'), 3, 'classes.x.transitions[0] = "GLACIER"', "where a table", "[{ after"),
-    "transition without to": (moved('{ after = "30d" }'), 3, "classes.x.transitions[0]", "'to' is missing", "{ after ="),
+    "transition without to": (
+        moved('{ after = "30d" }'),
+        3,
+        "classes.x.transitions[0]",
+        "'to' is missing",
+        "{ after =",
+    ),
     "transition without after": (moved('{ to = "GLACIER" }'), 3, "transitions[0]", "'after' is missing", "{ after ="),
     "transition to the beginning": (moved(move("3d", "STANDARD")), 3, '.to = "STANDARD"', "none of the", "STANDARD_IA"),
     "storage class unknown": (moved(move("3d", "glacier-ir")), 3, '.to = "glacier-ir"', "none of the", '"GLACIER_IR"'),
@@ -283,7 +301,13 @@ BAD: dict[str, tuple[str, int, str, str, str]] = {
         "nothing",
     ),
     "lock a flag": (of_class('keep_for = "1y"', "lock = true"), 3, "lock = true", "where a table", "mode ="),
-    "lock without mode": (of_class('keep_for = "1y"', 'lock = { for = "1y" }'), 3, "classes.x.lock", "'mode'", "mode ="),
+    "lock without mode": (
+        of_class('keep_for = "1y"', 'lock = { for = "1y" }'),
+        3,
+        "classes.x.lock",
+        "'mode'",
+        "mode =",
+    ),
     "lock without time": (
         of_class('keep_for = "1y"', 'lock = { mode = "GOVERNANCE" }'),
         3,
@@ -312,7 +336,13 @@ BAD: dict[str, tuple[str, int, str, str, str]] = {
         "no time",
         '"14d"',
     ),
-    "legal basis a number": (of_class('keep_for = "1y"', "legal_basis = 18"), 3, "legal_basis = 18", "a text", "Art. 18"),
+    "legal basis a number": (
+        of_class('keep_for = "1y"', "legal_basis = 18"),
+        3,
+        "legal_basis = 18",
+        "a text",
+        "Art. 18",
+    ),
     "legal basis a book": (
         of_class('keep_for = "1y"', f'legal_basis = "{"x" * 1_001}"'),
         3,
@@ -345,7 +375,7 @@ BAD: dict[str, tuple[str, int, str, str, str]] = {
 }
 
 
-@pytest.mark.parametrize("text, line, key, wrong, right", BAD.values(), ids=BAD.keys())
+@pytest.mark.parametrize(("text", "line", "key", "wrong", "right"), BAD.values(), ids=BAD.keys())
 def test_a_mistake_is_named_with_its_line_key_and_value(text: str, line: int, key: str, wrong: str, right: str) -> None:
     with pytest.raises(InvalidInputError) as caught:
         load(text, "retention.toml")
@@ -398,7 +428,7 @@ def test_a_file_as_editors_of_windows_write_it_is_read() -> None:
 
 
 @pytest.mark.parametrize(
-    "text, said",
+    ("text", "said"),
     [
         ("x = " + "[" * 100_000, "nested too deeply"),
         ("x = " + "1" * 10_000, "no TOML"),
@@ -412,9 +442,11 @@ def test_a_monstrous_file_is_refused(text: str, said: str) -> None:
 
 
 def test_a_missing_file_and_an_unknown_preset_say_which_there_are() -> None:
-    with pytest.raises(InvalidInputError, match="no preset 'defualt'. Use default, or"):
+    with pytest.raises(InvalidInputError, match=r"no preset 'defualt'. Use default, or"):
         preset("defualt")
-    with pytest.raises(InvalidInputError, match="no policy file 'p.toml'. Name a file, or one of the presets default, min"):
+    with pytest.raises(
+        InvalidInputError, match=r"no policy file 'p.toml'. Name a file, or one of the presets default, min"
+    ):
         find_policy("p.toml", lambda _: None)
 
 

@@ -84,7 +84,7 @@ def test_the_smallest_file() -> None:
 
 
 @pytest.mark.parametrize(
-    "names, default",
+    ("names", "default"),
     [
         (["a"], "a"),
         (["a", "b"], ""),
@@ -100,7 +100,9 @@ def test_the_smallest_file() -> None:
 )
 def test_the_class_of_what_no_other_chooses(names: list[str], default: str) -> None:
     parts = [name.partition(" ") for name in names]
-    text = "".join(f'[classes.{name}]\nkeep_for = "{7 + number}d"\n{rest}\n' for number, (name, _, rest) in enumerate(parts))
+    text = "".join(
+        f'[classes.{name}]\nkeep_for = "{7 + number}d"\n{rest}\n' for number, (name, _, rest) in enumerate(parts)
+    )
     assert load(text, "r").default == default
 
 
@@ -114,7 +116,9 @@ def test_a_class_that_is_both_counted_and_named_is_fine() -> None:
 
 
 def test_a_lock_as_long_as_the_class_and_a_move_of_what_is_locked_are_fine() -> None:
-    text = '[classes.x]\nkeep_for = "1y"\nlock = {mode="COMPLIANCE", for="1y"}\ntransitions=[{after="9d", to="GLACIER"}]'
+    text = (
+        '[classes.x]\nkeep_for = "1y"\nlock = {mode="COMPLIANCE", for="1y"}\ntransitions=[{after="9d", to="GLACIER"}]'
+    )
     item = load(text, "r").classes[0]
     assert (item.lock, item.transitions) == (ObjectLock("COMPLIANCE", 366), (Transition(9, "GLACIER"),))
 

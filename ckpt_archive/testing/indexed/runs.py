@@ -297,6 +297,7 @@ def _file(rank: int, path: str, size: int, digest: str, *, alone: bool = False) 
         "object_sha256": sha256("packed", digest, rank) if packed else None,
         "object_offset": 800 if packed and path.startswith("tokenizer") else None,
         "tensor_layout_sha256": sha256("layout", rank) if alone else None,
+        "object_key": None,
     }
 
 

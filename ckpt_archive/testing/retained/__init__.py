@@ -1,4 +1,4 @@
-"""Histories of archives whose checkpoints end: commits, policies, holds and passes, killed anywhere, beside a lifecycle engine.
+"""Histories of archives whose checkpoints end: commits, policies, holds, passes killed anywhere, and a lifecycle engine.
 
 `world` is the store, the time and who goes on next; `story` draws histories; `acting` carries their steps out by the
 product's own code; `oracle` watches every write and judges. Everything is decided by a seed.

@@ -4,6 +4,7 @@ What must never happen is asserted when it happens; what must be so between two 
 """
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -68,7 +69,7 @@ class Known:
         committed_at: When.
         generations: What was said about its end.
         lost: The objects that are gone, and since when.
-        held_for: The cases for which a hold has returned, and no release was begun.
+        too_late: Whether it was over when somebody held it.
     """
 
     place: Place
@@ -76,7 +77,7 @@ class Known:
     committed_at: datetime | None = None
     generations: dict[int, Generation] = field(default_factory=dict)
     lost: dict[str, datetime] = field(default_factory=dict)
-    held_for: set[str] = field(default_factory=set)
+    too_late: bool = False
 
     @property
     def is_whole(self) -> bool:
@@ -118,11 +119,12 @@ class Oracle:
         self._now = now
         self.known: dict[Place, Known] = {}
         self.keep_newest = 0
-        self.notice_days = (2, 2)
+        self.notice_days: tuple[int, int] | None = None
         self.has_locks = False
         self.given_up: set[str] = set()
         self.excused: set[Place] = set()
-        self.counts = {"tags": 0, "deletions": 0, "announcements": 0, "taken back": 0, "ended": 0}
+        self.counts: Counter[str] = Counter()
+        self._holds: dict[Place | str, set[str]] = {}
         self._created: dict[str, ObjectInfo] = {}
         self._tags: dict[str, Mapping[str, str]] = {}
         self._for_good: dict[str, ObjectInfo] = {}
@@ -183,8 +185,8 @@ class Oracle:
         keep = int(found["days"])
         by_age = due_after(min(created), keep)
         # The pass that says so has read the store's clock some time ago.
-        soonest = now + timedelta(days=self.notice_days[0]) - SLOWEST
-        notice = max(self.notice_days[1], keep if end.tag.startswith("trash.") else 0)
+        soonest = now + timedelta(days=self._notice[0]) - SLOWEST
+        notice = max(self._notice[1], keep if end.tag.startswith("trash.") else 0)
         latest = max(by_age, due_after(now, notice))
         self._check(
             end.ends_at >= max(by_age, soonest), f"the end of {place} is announced for {end.ends_at}, which is too soon"
@@ -213,7 +215,7 @@ class Oracle:
         self.counts["tags"] += 1
         place = self._place(key)
         known = self._of(place)
-        self._check(not known.held_for, f"{key} is tagged {tag}, and {place} is held for {known.held_for}")
+        self._check(not self.held_for(place), f"{key} is tagged {tag}, and {place} is held for {self.held_for(place)}")
         ends = [end for one in known.generations.values() for end in one.ends if end.tag == tag]
         self._check(bool(ends), f"{key} is tagged {tag}, and nobody has said so before")
         self._check(
@@ -237,7 +239,7 @@ class Oracle:
         known = self._of(place)
         known.lost.setdefault(key, now)
         self._check(key in known.keys, f"{key} is deleted, which belongs to no committed checkpoint")
-        self._check(not known.held_for, f"{key} is deleted, and {place} is held for {known.held_for}")
+        self._check(not self.held_for(place), f"{key} is deleted, and {place} is held for {self.held_for(place)}")
         reasons = [
             one
             for one in known.generations.values()
@@ -248,6 +250,40 @@ class Oracle:
             place.run in self.given_up or not self._is_newest(place),
             f"{key} is deleted, and it is one of the {self.keep_newest} newest",
         )
+
+    # --- what was promised to people ---------------------------------------------------------------------------------
+
+    def policy(self, keep_newest: int, notice_days: int, *, locks: bool) -> None:
+        """Somebody puts a policy into force."""
+        self.keep_newest = min(self.keep_newest, keep_newest) if self.keep_newest else keep_newest
+        least, most = self.notice_days or (notice_days, notice_days)
+        self.notice_days = (min(least, notice_days), max(most, notice_days))
+        self.has_locks = self.has_locks or locks
+
+    def held(self, about: Place | str, case: str, over: Iterable[Place]) -> None:
+        """A hold has returned.
+
+        Args:
+            about: What is held.
+            case: For which case.
+            over: What was over when it began: for that it came too late.
+        """
+        for place in over:
+            if about in (place, place.run):
+                self.known[place].too_late = True
+        self._holds.setdefault(about, set()).add(case)
+        self.counts["holds"] += 1
+
+    def released(self, about: Place | str, case: str) -> None:
+        """Somebody begins to release."""
+        self._holds.get(about, set()).discard(case)
+
+    def held_for(self, place: Place) -> set[str]:
+        """The cases for which it was promised that a checkpoint stays."""
+        known = self.known.get(place)
+        if known is None or known.too_late:
+            return set()
+        return self._holds.get(place, set()) | self._holds.get(place.run, set())
 
     # --- between two steps -------------------------------------------------------------------------------------------
 
@@ -268,11 +304,13 @@ class Oracle:
                 known = self._of(head)
                 self._check(known.is_whole or head in self.excused, f"{head} is the latest of its run, and is lost")
         for place in listed:
-            self._check(self._of(place).is_whole, f"{place} is listed as good, and misses {sorted(self._of(place).lost)}")
+            self._check(
+                self._of(place).is_whole, f"{place} is listed as good, and misses {sorted(self._of(place).lost)}"
+            )
         for place, known in self.known.items():
-            if known.held_for:
-                self._check(known.is_whole, f"{place} is held for {known.held_for}, and is lost")
-                self._check(not self.tags(place), f"{place} is held for {known.held_for}, and is tagged")
+            if self.held_for(place):
+                self._check(known.is_whole, f"{place} is held for {self.held_for(place)}, and is lost")
+                self._check(not self.tags(place), f"{place} is held for {self.held_for(place)}, and is tagged")
 
     def settled(self, keep_newest: int, latest: Mapping[str, Place | None], before: Iterable[Place]) -> None:
         """A pass has come to its end that nobody disturbed.
@@ -293,7 +331,10 @@ class Oracle:
                 if known.is_over(now):
                     continue
                 self._check(not self.tags(place), f"{place} is protected, and is tagged after a whole pass")
-                self._check(known.current.ends_at is None, f"{place} is protected, and its end is announced after a pass")
+                self._check(
+                    known.current.ends_at is None, f"{place} is protected, and its end is announced after a pass"
+                )
+                self.excused.discard(place)
 
     def newest(self, run: str, count: int) -> list[Place]:
         """The newest committed checkpoints of a run."""
@@ -308,6 +349,12 @@ class Oracle:
     def keys_left(self, place: Place) -> set[str]:
         """Its objects that are there."""
         return set(self.known[place].keys) - set(self.known[place].lost)
+
+    @property
+    def _notice(self) -> tuple[int, int]:
+        self._check(self.notice_days is not None, "something ends, and nobody has applied a policy")
+        assert self.notice_days is not None
+        return self.notice_days
 
     # --- inside ------------------------------------------------------------------------------------------------------
 
@@ -335,7 +382,7 @@ class Oracle:
         return Place(found["run"], int(found["attempt"]), int(found["step"]))
 
     @staticmethod
-    def _check(holds: bool, otherwise: str) -> None:  # noqa: FBT001 - it reads as an assertion
+    def _check(holds: bool, otherwise: str) -> None:
         if not holds:
             raise ViolationError(otherwise)
 

@@ -1,4 +1,4 @@
-"""One store, its clock, and processes that take turns at every request: each may be killed, lose an answer, or stand still."""
+"""One store, its clock, and processes that take turns at every request, and may be killed there, or lose the answer."""
 
 import enum
 import random

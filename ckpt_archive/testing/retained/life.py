@@ -1,0 +1,323 @@
+"""Lives through a history, and has the oracle judge it after every step; then everything is well for some weeks."""
+
+import random
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from ckpt_archive.audit import listing
+from ckpt_archive.audit.verify import verify
+from ckpt_archive.commit.fate import read_fates
+from ckpt_archive.errors import CkptArchiveError, EndedError
+from ckpt_archive.place import Place
+from ckpt_archive.retention.policy_file import load
+from ckpt_archive.testing.lifecycle_engine import run_engine
+from ckpt_archive.testing.retained import acting, story
+from ckpt_archive.testing.retained.oracle import ViolationError
+from ckpt_archive.testing.retained.site import Site
+from ckpt_archive.testing.retained.story import Actor, Deed, Engine, History, Pass, PolicyText, Scene, Step, ToEnd
+from ckpt_archive.testing.retained.world import Process
+
+_MOST_CALM_PASSES = 80
+
+
+@dataclass(slots=True)
+class Tally:
+    """What was seen.
+
+    Attributes:
+        histories: How many.
+        requests: Made by processes.
+        interrupted: Of these, how many were struck.
+        counts: What became of checkpoints.
+        checked: Checkpoints whose bytes were read.
+    """
+
+    histories: int = 0
+    requests: int = 0
+    interrupted: int = 0
+    counts: Counter[str] = field(default_factory=Counter)
+    checked: int = 0
+
+    def add(self, other: "Tally") -> None:
+        """Count another one."""
+        self.histories += other.histories
+        self.requests += other.requests
+        self.interrupted += other.interrupted
+        self.counts += other.counts
+        self.checked += other.checked
+
+    def text(self) -> str:
+        """For people."""
+        counted = ", ".join(f"{count} {what}" for what, count in sorted(self.counts.items()))
+        return (
+            f"{self.histories} histories, {self.requests} requests, {self.interrupted} of them struck; {counted}; "
+            f"{self.checked} checkpoints read and compared; newest lost 0, held deleted 0"
+        )
+
+
+class Life:
+    """One history.
+
+    Args:
+        history: Which.
+    """
+
+    def __init__(self, history: History) -> None:
+        self.history = history
+        self.site = Site(history)
+        self._chance = random.Random(f"life {history.seed}")
+        self._policy: PolicyText | None = None
+        self._writers: dict[str, acting.Writer] = {}
+        self._checked = 0
+        self._processes = 0
+
+    def live(self) -> Tally:
+        """To its end.
+
+        Raises:
+            ViolationError: If a promise was broken; with the history and what happened last as notes.
+        """
+        step: Step | None = None
+        try:
+            for step in self.history.steps:
+                self.site.world.note(f"--- {step}")
+                self._do(step)
+                self._check()
+            step = None
+            self._calm()
+        except (AssertionError, CkptArchiveError, RuntimeError) as error:
+            error.add_note(self.history.spelled())
+            error.add_note("\n".join(self.site.world.trace[-120:]))
+            error.add_note(f"at {self.site.world.now}, in {step}")
+            raise
+        world = self.site.world
+        return Tally(1, world.turns, world.interrupted, Counter(self.site.oracle.counts), self._checked)
+
+    # --- steps -------------------------------------------------------------------------------------------------------
+
+    def _do(self, step: Step) -> None:
+        match step:
+            case Scene():
+                self._scene(step)
+            case Pass():
+                self.site.world.pass_time(story.hours(step.hours))
+            case ToEnd():
+                self._to_end(step)
+            case Engine():
+                self._engine(step.share)
+
+    def _to_end(self, step: ToEnd) -> None:
+        now = self.site.world.now
+        moments = [end + timedelta(minutes=step.minutes) for end in self._ends()]
+        ahead = [moment for moment in moments if moment > now]
+        if ahead:
+            self.site.world.pass_time(min(ahead) - now)
+
+    def _ends(self) -> list[Any]:
+        current = [known.current for known in self.site.oracle.known.values()]
+        return [one.ends_at for one in current if one.ends_at is not None and one.ended_at is None]
+
+    def _engine(self, share: float) -> None:
+        done = run_engine(self.site.bucket, lambda _: self._chance.random() < share, smallest_moved=0)
+        for due in done:
+            self.site.world.note(f"engine: {due.act} {due.key} by {due.rule_id}")
+            self.site.oracle.counts[f"engine: {due.act}"] += 1
+
+    def _scene(self, scene: Scene) -> None:
+        oracle = self.site.oracle
+        before = list(oracle.known)
+        played = [(actor, self._process(actor)) for actor in scene.actors]
+        jobs: list[tuple[Process, Callable[[], Any]]] = []
+        after: list[Callable[[], None]] = []
+        for actor, process in played:
+            job, done = self._job(actor.deed, process)
+            jobs.append((process, job))
+            after.append(done)
+        self.site.world.run(jobs)
+        for (actor, process), done in zip(played, after, strict=True):
+            if not process.was_killed and process.error is None:
+                done()
+            self._refused(actor.deed, process)
+        self._forget_contested(scene)
+        is_calm = len(played) == 1 and not played[0][0].strikes and played[0][1].error is None
+        if is_calm and isinstance(scene.actors[0].deed, story.Apply | story.Maintain):
+            self._settled(before)
+
+    def _process(self, actor: Actor) -> Process:
+        self._processes += 1
+        name = f"{type(actor.deed).__name__.lower()}-{self._processes}"
+        return Process(self.site.world, name, actor.strikes, timedelta(hours=actor.clock_hours))
+
+    def _job(self, deed: Deed, process: Process) -> tuple[Callable[[], Any], Callable[[], None]]:
+        """What a process does, and what is promised when it has come to its end."""
+        site, oracle = self.site, self.site.oracle
+
+        def nothing() -> None:
+            pass
+
+        match deed:
+            case story.Commit():
+                writer = self._writer(story.RUNS[deed.run])
+                return (lambda: writer.commit(process, deed)), nothing
+            case story.Launch():
+                writer = self._writer(story.RUNS[deed.run])
+                return (lambda: writer.launch(process, deed.back)), nothing
+            case story.Apply():
+                policy = load(deed.policy.text(), "retention.toml")
+                oracle.policy(policy.keep_newest, policy.notice_days, locks=deed.policy.locks > 0)
+
+                def applied() -> None:
+                    self._policy = deed.policy
+
+                return (lambda: acting.apply(site, process, policy)), applied
+            case story.Maintain():
+                return (lambda: acting.maintain(site, process)), nothing
+            case story.Hold():
+                about = self._about(deed.run, deed.which)
+                case = story.CASES[deed.case]
+                over = {place for place, known in oracle.known.items() if known.is_over(site.world.now)}
+
+                def held() -> None:
+                    oracle.held(about, case, over)
+
+                return (lambda: acting.hold(site, process, about, case)), held
+            case story.Release():
+                about, case = self._about(deed.run, deed.which), story.CASES[deed.case]
+                oracle.released(about, case)
+                return (lambda: acting.release(site, process, about, case)), nothing
+            case story.Drop():
+                about = self._about(deed.run, deed.which)
+                if isinstance(about, str):
+                    oracle.given_up.add(about)
+                return (lambda: acting.drop(site, process, about)), nothing
+            case story.Undrop():
+                about = self._about(deed.run, deed.which)
+                return (lambda: acting.undrop(site, process, about)), nothing
+            case story.Assign():
+                about = self._about(deed.run, deed.which)
+                return (lambda: acting.assign(site, process, about, deed.name)), nothing
+
+    def _about(self, run: int, which: int | None) -> Place | str:
+        name = story.RUNS[run]
+        committed = self.site.committed(name)
+        return name if which is None or not committed else committed[which % len(committed)]
+
+    def _writer(self, run: str) -> acting.Writer:
+        return self._writers.setdefault(run, acting.Writer(self.site, run))
+
+    def _refused(self, deed: Deed, process: Process) -> None:
+        """An error is an answer; which ones are right, the product's own tests know."""
+        if process.error is not None:
+            name = f"{type(deed).__name__.lower()}: {type(process.error).__name__}"
+            self.site.oracle.counts[name] += 1
+
+    def _forget_contested(self, scene: Scene) -> None:
+        """Who holds and releases at once may get either."""
+        oracle = self.site.oracle
+        for actor in scene.actors:
+            if isinstance(actor.deed, story.Release) and len(scene.actors) > 1:
+                oracle.released(self._about(actor.deed.run, actor.deed.which), story.CASES[actor.deed.case])
+        went_back = any(isinstance(actor.deed, story.Launch) and actor.deed.back for actor in scene.actors)
+        if went_back:
+            beside = any(isinstance(actor.deed, story.Apply | story.Maintain | story.Drop) for actor in scene.actors)
+            for head in self.site.latest().values():
+                known = oracle.known.get(head) if head is not None else None
+                if head is not None and known is not None and (beside or known.current.ends_at is not None):
+                    oracle.excused.add(head)
+
+    # --- judging -----------------------------------------------------------------------------------------------------
+
+    def _check(self) -> None:
+        self.site.oracle.check(self.site.latest(), self._listed())
+
+    def _listed(self) -> list[Place]:
+        machine, connection = self.site.quiet()
+        found: list[Place] = []
+        for run in self.site.runs():
+            try:
+                shown = listing.checkpoints(machine, connection, run, None)
+            except EndedError:
+                continue
+            found += [Place(item.run, item.attempt, item.step) for item in shown]
+        return found
+
+    def _settled(self, before: list[Place]) -> None:
+        if self._policy is None:
+            return
+        self.site.oracle.settled(self._policy.keep_newest, self.site.latest(), before)
+        machine, connection = self.site.quiet()
+        left = acting.changes_left(machine, connection, load(self._policy.text(), "retention.toml"))
+        self._assert(not left, f"after a whole pass there is still something to do: {left}")
+
+    def _calm(self) -> None:
+        """Nobody is killed any more, clocks are right, and the engine does all that is due: then all ends that should."""
+        site = self.site
+        last = [
+            actor.deed.policy
+            for step in self.history.steps
+            if isinstance(step, Scene)
+            for actor in step.actors
+            if isinstance(actor.deed, story.Apply)
+        ]
+        self._do(Scene((Actor(story.Apply(last[-1])),)))
+        self._check()
+        for _ in range(_MOST_CALM_PASSES):
+            self._engine(1.0)
+            self._check()
+            self._do(Scene((Actor(story.Maintain()),)))
+            self._check()
+            ahead = [end for end in self._ends() if end > site.world.now]
+            late = [end for end in self._ends() if end <= site.world.now]
+            if late:
+                site.world.pass_time(timedelta(days=1))
+            elif ahead:
+                site.world.pass_time(min(ahead) + timedelta(hours=1) - site.world.now)
+            else:
+                break
+        else:
+            raise ViolationError(f"what is due does not end: {sorted(self._ends())}")
+        self._judge_the_end()
+
+    def _judge_the_end(self) -> None:
+        assert self._policy is not None
+        site = self.site
+        policy = load(self._policy.text(), "retention.toml")
+        machine, connection = site.quiet()
+        listed = set(self._listed())
+        latest = site.latest()
+        for run in site.runs():
+            fates = read_fates(site.store, run)
+            there = [place for place in site.committed(run) if place in listed]
+            protected = {*there[: policy.keep_newest], latest[run]}
+            for place in site.committed(run):
+                fate, known = fates.fate(place), site.oracle.known[place]
+                if place not in listed:
+                    # Who holds something after its end keeps what is left of it.
+                    is_gone = fate.has_ended and not site.oracle.keys_left(place)
+                    self._assert(is_gone or bool(fates.cases(place)), f"{place} is not listed, and has not ended")
+                    continue
+                self._assert(known.is_whole, f"{place} is listed, and misses {known.lost}")
+                chosen = acting.class_of(connection, policy, place, fate)
+                if place in protected or fates.cases(place) or chosen is None:
+                    self._assert(not site.oracle.tags(place), f"{place} is kept, and is tagged")
+                    continue
+                self._assert(chosen.keep_days is None, f"{place} is {chosen.tag}, and does not end")
+                self._assert(site.oracle.tags(place) == {chosen.tag}, f"{place} is {chosen.tag}, and is not tagged so")
+        report = verify(machine, connection, sorted(listed), deep=True)
+        self._assert(not report.findings, f"{report.findings}")
+        self._checked += report.checkpoints
+        difference = acting.rules_left(machine, connection, policy)
+        self._assert(not difference, f"the rules drift: {difference}")
+
+    @staticmethod
+    def _assert(holds: bool, otherwise: str) -> None:
+        if not holds:
+            raise ViolationError(otherwise)
+
+
+def live(history: History) -> Tally:
+    """Live through a history; see `Life.live`."""
+    return Life(history).live()

@@ -1,0 +1,323 @@
+"""Draws histories. A history is a list of values, so that it can be told, shortened and lived through again."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from ckpt_archive.testing.retained.world import Blow, Strike
+
+RUNS = ("run-a", "run-b")
+CASES = ("case-1", "case-2")
+ASSIGNED = ("short", "hourly", "long", "keeper")
+
+_KEEPS = (1, 2, 3, 5, 9, 14)
+_MOST_REQUESTS = 70
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """A checkpoint is written and committed.
+
+    Attributes:
+        run: Which of `RUNS`.
+        writers: By how many.
+        spread_hours: So long after the first writer the last one writes.
+        milestone: Its name, or "".
+        said: The class it is saved as, or "".
+        late: Whether it belongs to the launch before the newest one.
+    """
+
+    run: int
+    writers: int = 1
+    spread_hours: int = 0
+    milestone: str = ""
+    said: str = ""
+    late: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """A run is started again; with `back` from so manieth newest checkpoint instead of the latest."""
+
+    run: int
+    back: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Apply:
+    """A policy is put into force."""
+
+    policy: "PolicyText"
+
+
+@dataclass(frozen=True, slots=True)
+class Maintain:
+    """What the policy in force says is carried out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """A checkpoint, or with `which` None a run, is held."""
+
+    run: int
+    which: int | None
+    case: int
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """It is released."""
+
+    run: int
+    which: int | None
+    case: int
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """A checkpoint, or with `which` None the whole run, is dropped."""
+
+    run: int
+    which: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Undrop:
+    """It is wanted after all."""
+
+    run: int
+    which: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Assign:
+    """A checkpoint is given a class."""
+
+    run: int
+    which: int
+    name: str
+
+
+Deed = Commit | Launch | Apply | Maintain | Hold | Release | Drop | Undrop | Assign
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Somebody who does something, what befalls him, and by how much his clock is wrong."""
+
+    deed: Deed
+    strikes: tuple[Strike, ...] = ()
+    clock_hours: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What happens at once."""
+
+    actors: tuple[Actor, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """Time passes."""
+
+    hours: float
+
+
+@dataclass(frozen=True, slots=True)
+class ToEnd:
+    """Time passes until shortly before or after the next end that was announced."""
+
+    minutes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """The lifecycle engine works, and gets to this share of what is due."""
+
+    share: float
+
+
+Step = Scene | Pass | ToEnd | Engine
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyText:
+    """A policy, as its file has it.
+
+    Attributes:
+        keep_newest: So many newest checkpoints are kept.
+        notice: Days of notice.
+        recent: Days of the default class; None: it has none.
+        hourly: Days of each second checkpoint.
+        long: Days of what is assigned to the class "long".
+        moves: Whether "hourly" and "long" move to a colder class first.
+        locks: Days for which "hourly" is locked; 0 for none.
+    """
+
+    keep_newest: int = 2
+    notice: int = 2
+    recent: int | None = 3
+    hourly: int = 9
+    long: int = 20
+    moves: bool = False
+    locks: int = 0
+
+    def text(self) -> str:
+        """As TOML."""
+        default = "" if self.recent is None else f'[classes.recent]\nkeep_for = "{self.recent}d"\n'
+        moves = 'transitions = [{ after = "1d", to = "INTELLIGENT_TIERING" }]\n' if self.moves else ""
+        lock = f'lock = {{ mode = "GOVERNANCE", for = "{self.locks}d" }}\n' if self.locks else ""
+        return (
+            "version = 1\n"
+            + ('default = "recent"\n' if default else "")
+            + f'keep_newest = {self.keep_newest}\nnotice = "{self.notice}d"\n'
+            + default
+            + f'[classes.hourly]\nevery = 2\nkeep_for = "{self.hourly}d"\n{moves}{lock}'
+            + '[classes.short]\nkeep_for = "1d"\nexplicit = true\n'
+            + f'[classes.long]\nkeep_for = "{self.long}d"\nexplicit = true\n{moves}'
+            + '[classes.keeper]\nmilestone = true\nkeep_for = "forever"\n'
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """All of it.
+
+    Attributes:
+        seed: Of all that is not spelled out.
+        versioned: Whether the bucket keeps old versions.
+        object_lock: Whether it locks.
+        transitions: Whether it moves objects.
+        insists: Whether the store is asked again.
+        steps: What happens.
+    """
+
+    seed: int
+    versioned: bool
+    object_lock: bool
+    transitions: bool
+    insists: bool
+    steps: tuple[Step, ...]
+
+    def spelled(self) -> str:
+        """For people."""
+        lines = [
+            f"history {self.seed}: versioned={self.versioned} lock={self.object_lock} transitions={self.transitions} "
+            f"insists={self.insists}"
+        ]
+        return "\n".join([*lines, *(f"  {number:3d} {step}" for number, step in enumerate(self.steps))])
+
+
+def draw(seed: int) -> History:
+    """The history of a seed."""
+    return _Drawing(seed).history()
+
+
+class _Drawing:
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+        self._chance = random.Random(f"story {seed}")
+        self._runs = self._chance.choice((1, 1, 2))
+        self._object_lock = self._chance.random() < 0.3
+        # Others change their policy often, and K with it.
+        self._same_k = self._chance.choice((1, 2, 2, 3, None, None))
+        self._violence = self._chance.choice((0.0, 0.3, 0.7))
+        self._crowd = self._chance.choice((0.1, 0.4, 0.8))
+        self._dies_after = self._chance.random() if self._chance.random() < 0.25 else 1.0
+
+    def history(self) -> History:
+        chance = self._chance
+        steps: list[Step] = [_alone(Launch(run)) for run in range(self._runs)]
+        steps += [_alone(Commit(run)) for run in range(self._runs) for _ in range(chance.randint(1, 4))]
+        steps.append(Scene((self._actor(Apply(self._policy())),)))
+        count = chance.randint(8, 40)
+        for number in range(count):
+            steps += self._some(maintained=number < count * self._dies_after)
+        return History(
+            self._seed,
+            versioned=self._object_lock or chance.random() < 0.2,
+            object_lock=self._object_lock,
+            transitions=chance.random() < 0.7,
+            insists=chance.random() < 0.5,
+            steps=tuple(steps),
+        )
+
+    def _some(self, *, maintained: bool) -> Sequence[Step]:
+        chance = self._chance
+        match chance.choices(("time", "end", "engine", "scene", "day"), (3, 3, 4, 8, 3))[0]:
+            case "time":
+                return [Pass(chance.choice((0.1, 1, 5, 13, 24, 30, 80, 240)))]
+            case "end":
+                return [ToEnd(chance.choice((-1500, -70, -61, -59, -30, -1, 0, 1, 30, 600)))]
+            case "engine":
+                return [Engine(chance.choice((0.3, 0.6, 1.0)))]
+            case "day":
+                quiet: list[Step] = [Pass(24.0)]
+                return [*quiet, *([_alone(Maintain())] if maintained else []), Engine(chance.choice((0.5, 1.0)))]
+        deeds = [self._deed(maintained=maintained)]
+        while chance.random() < self._crowd and len(deeds) < 3:
+            deeds.append(self._deed(maintained=maintained))
+        return [Scene(tuple(self._actor(deed) for deed in deeds))]
+
+    def _actor(self, deed: Deed) -> Actor:
+        chance = self._chance
+        strikes: list[Strike] = []
+        while chance.random() < self._violence and len(strikes) < 3:
+            strikes.append(Strike(chance.choice(tuple(Blow)), chance.randrange(_MOST_REQUESTS)))
+        return Actor(deed, tuple(strikes), chance.choice((0, 0, 0, -48, -7, 5, 48)))
+
+    def _deed(self, *, maintained: bool) -> Deed:
+        chance = self._chance
+        run = chance.randrange(self._runs)
+        which = chance.randrange(12)
+        kinds = {"commit": 8, "launch": 2, "hold": 2, "release": 2, "drop": 1.5, "undrop": 1, "assign": 2}
+        kinds |= {"apply": 2, "maintain": 8} if maintained else {}
+        match chance.choices(tuple(kinds), tuple(kinds.values()))[0]:
+            case "commit":
+                return Commit(
+                    run,
+                    writers=chance.choice((1, 1, 2)),
+                    spread_hours=chance.choice((0, 0, 0, 3, 30, 100)),
+                    milestone=chance.choice(("", "", "", "best")),
+                    said=chance.choice(("", "", "", "", "short", "long")),
+                    late=chance.random() < 0.1,
+                )
+            case "launch":
+                return Launch(run, chance.choice((None, 1, 2, 4)))
+            case "hold":
+                return Hold(run, None if chance.random() < 0.2 else which, chance.randrange(2))
+            case "release":
+                return Release(run, None if chance.random() < 0.3 else which, chance.randrange(2))
+            case "drop":
+                return Drop(run, None if chance.random() < 0.1 else which)
+            case "undrop":
+                return Undrop(run, None if chance.random() < 0.2 else which)
+            case "assign":
+                return Assign(run, which, chance.choice(ASSIGNED))
+            case "apply":
+                return Apply(self._policy())
+        return Maintain()
+
+    def _policy(self) -> PolicyText:
+        chance = self._chance
+        hourly = chance.choice(_KEEPS[1:])
+        return PolicyText(
+            keep_newest=self._same_k or chance.choice((1, 2, 3)),
+            notice=chance.choice((1, 2, 2, 4)),
+            recent=chance.choice((*_KEEPS, None)),
+            hourly=hourly,
+            long=chance.choice((10, 20, 33)),
+            moves=hourly > 2 and chance.random() < 0.3,
+            locks=min(hourly, chance.choice((1, 3))) if self._object_lock and chance.random() < 0.6 else 0,
+        )
+
+
+def _alone(deed: Deed) -> Scene:
+    return Scene((Actor(deed),))
+
+
+def hours(count: float) -> timedelta:
+    """So many hours."""
+    return timedelta(hours=count)
