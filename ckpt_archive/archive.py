@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ckpt_archive.errors import InvalidInputError
+from ckpt_archive.names import check_class_name, check_milestone
 from ckpt_archive.patience import Patience
 from ckpt_archive.place import Place
 from ckpt_archive.progress import Progress
@@ -263,6 +264,8 @@ class Archive:
         metrics: Mapping[str, float] | None = None,
         labels: Mapping[str, str] | None = None,
         new_attempt: bool = False,
+        milestone: str | None = None,
+        retention_class: str | None = None,
         progress: Progress | None = None,
     ) -> "PushReport":
         """Archive a folder now, in place: no staging, no agent. Repeating it sends only what is missing.
@@ -286,6 +289,8 @@ class Archive:
             new_attempt=new_attempt,
             metrics=plain_metrics(metrics),
             labels={str(name): str(text) for name, text in (labels or {}).items()},
+            milestone="" if milestone is None else check_milestone(milestone),
+            retention_class="" if retention_class is None else check_class_name(retention_class),
         )
         return push(self._machine, self.connection, request, progress)
 

@@ -13,8 +13,13 @@ from ckpt_archive.errors import InvalidInputError
 
 RUN_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,127}")
 SHA256_HEX = re.compile(r"[0-9a-f]{64}")
+CLASS_NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
+MILESTONE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,127}")
 EVENT_KIND = re.compile(r"[a-z][a-z-]{0,31}")
 EVENT_ID = re.compile(r"[0-9a-f]{32}")
+
+TRASH_CLASS = "trash"
+"""The retention class of what somebody dropped: nothing is saved in it."""
 
 MAX_STEP = 10**12 - 1
 MAX_ATTEMPT = 10**8 - 1
@@ -152,6 +157,26 @@ def check_sha256(text: str) -> str:
     if isinstance(text, str) and SHA256_HEX.fullmatch(text):
         return text
     raise InvalidInputError(f"{text!r} is not a SHA-256 digest", hint="Expected 64 lower-case hexadecimal digits.")
+
+
+def check_class_name(text: str) -> str:
+    """Return `text` if it may name a retention class that is given to a checkpoint, else raise `InvalidInputError`."""
+    if isinstance(text, str) and CLASS_NAME.fullmatch(text) and text != TRASH_CLASS:
+        return text
+    hint = "A class is 1 to 32 characters of a-z, 0-9 and '-', a letter first, such as 'daily'."
+    if text == TRASH_CLASS:
+        hint = "What is not wanted any more is dropped: ckpt-archive drop."
+    raise InvalidInputError(f"the retention class {text!r} is not allowed", hint=hint)
+
+
+def check_milestone(text: str) -> str:
+    """Return `text` if it may name a milestone, else raise `InvalidInputError`."""
+    if isinstance(text, str) and MILESTONE.fullmatch(text):
+        return text
+    raise InvalidInputError(
+        f"the milestone {text!r} is not allowed",
+        hint="A name is 1 to 128 of letters, digits, '.', '_', '+' and '-', such as 'v1-rc1'.",
+    )
 
 
 def check_event_kind(text: str) -> str:

@@ -57,11 +57,22 @@ class Every:
             return saves % self.count == 0
         return step % self.save_every_steps == 0 and step // self.save_every_steps % self.count == 0
 
-    def to_json(self, step: int, saves: int) -> Mapping[str, Json]:
-        """The reason as it stands in seals and receipts; empty if the checkpoint stays local."""
-        if not self.promotes(step, saves):
-            return {}
-        members: dict[str, Json] = {"rule": "every", "count": self.count, "ordinal": self.ordinal(step, saves)}
-        if self.save_every_steps is not None:
-            members["save_every_steps"] = self.save_every_steps
-        return members
+    def to_json(self, step: int, saves: int, milestone: str = "") -> Mapping[str, Json]:
+        """The reason as it stands in seals and receipts; empty if the checkpoint stays local.
+
+        Args:
+            step: Training step.
+            saves: Which save of the run it is, from 1.
+            milestone: Its name, if it is one: then it is promoted whatever this rule says.
+        """
+        members: dict[str, Json] = {}
+        if self.promotes(step, saves):
+            members = {"rule": "every", "count": self.count, "ordinal": self.ordinal(step, saves)}
+            if self.save_every_steps is not None:
+                members["save_every_steps"] = self.save_every_steps
+        return {**members, **milestone_reason(milestone)} if milestone else members
+
+
+def milestone_reason(name: str) -> Mapping[str, Json]:
+    """Why a milestone goes to the archive, as it stands in seals and receipts."""
+    return {"rule": "milestone", "name": name}

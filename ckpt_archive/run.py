@@ -15,7 +15,7 @@ from ckpt_archive.local.ring import scan
 from ckpt_archive.local.seal import Draft, SealOutcome
 from ckpt_archive.local.staging import Staging
 from ckpt_archive.machine import Machine
-from ckpt_archive.names import check_step
+from ckpt_archive.names import check_class_name, check_milestone, check_step
 from ckpt_archive.participant import RunSettings, rank_of
 from ckpt_archive.participation import Participation
 from ckpt_archive.place import Place
@@ -82,6 +82,8 @@ class Run:
         rank: int | None = None,
         writers: int | None = None,
         lineage: Mapping[str, Json] | None = None,
+        milestone: str | None = None,
+        retention_class: str | None = None,
     ) -> Checkpoint:
         """A checkpoint to write: ``with run.checkpoint(step=100) as ckpt: save(ckpt.path / "model.safetensors")``.
 
@@ -93,11 +95,17 @@ class Run:
             rank: Which writer this is; by default as `Archive.run` was told, else as the launcher says.
             writers: How many writers this checkpoint has; must be what `Archive.run` was told.
             lineage: Further facts about where it came from.
+            milestone: Its name, such as ``v1-rc1``: it is archived whatever the promotion rule says, and the policy may have
+                a class for it. All writers must say the same.
+            retention_class: Its class under the policy; by default the policy chooses. It does not promote. All writers must
+                say the same.
 
         Raises:
             InvalidInputError: If an argument is not allowed.
         """
         number = _step(step)
+        name = "" if milestone is None else check_milestone(milestone)
+        class_name = "" if retention_class is None else check_class_name(retention_class)
         settings = self._settings
         if writers is not None and writers != settings.writers:
             raise InvalidInputError(
@@ -117,7 +125,16 @@ class Run:
             return self._saver.open_draft(writer)
 
         def seal(draft: Draft) -> SealOutcome:
-            return self._saver.seal(self._part.launch(), draft, number, writer, plain, facts)
+            return self._saver.seal(
+                self._part.launch(),
+                draft,
+                number,
+                writer,
+                plain,
+                facts,
+                milestone=name,
+                retention_class=class_name,
+            )
 
         def missed(reason: str) -> None:
             record_missed(self._run, self._part.launch().ordinal, number, writer, reason)

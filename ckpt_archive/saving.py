@@ -70,6 +70,9 @@ class Saver:
         rank: int,
         metrics: Mapping[str, Json],
         facts: Mapping[str, Json],
+        *,
+        milestone: str = "",
+        retention_class: str = "",
     ) -> SealOutcome:
         """Seal what was written, and see to it that somebody archives it.
 
@@ -82,10 +85,11 @@ class Saver:
             launch_key=live.launch.launch_key,
             writers=self._settings.writers,
             staged_at=self._run.machine.clock.now(),
-            promotion=self._settings.promote.to_json(step, saves),
+            promotion=self._settings.promote.to_json(step, saves, milestone),
             metrics=metrics,
             labels=dict(self._settings.labels),
             lineage={**facts, **self._resumed_from(live)},
+            retention_class=retention_class,
         )
         outcome = draft.seal(live.ordinal, step, rank, contribution, saves)
         self._saved.add(rank)

@@ -130,6 +130,8 @@ def _object_to_json(item: DataObject) -> Json:
 
 def _object_from_json(fields: Fields) -> DataObject:
     _check_encoding(fields)
+    if fields.has("key") and not fields.has("sha256"):
+        fields.refuse_newer("nobody has digested its bytes yet")
     item = DataObject(
         sha256=fields.text("sha256", check_sha256),
         size_bytes=fields.number("size"),

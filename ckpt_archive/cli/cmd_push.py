@@ -30,6 +30,8 @@ from ckpt_archive.cli.verb import Frame, verb
 @click.option(
     "--label", "labels", multiple=True, type=named_text, metavar="NAME=TEXT", help="A text to record; may be repeated."
 )
+@click.option("--milestone", metavar="NAME", help="It is a milestone of that name, such as v1-rc1.")
+@click.option("--class", "retention_class", metavar="CLASS", help="Its retention class; else the policy chooses.")
 @click.option("--new-attempt", is_flag=True, help="Begin a new attempt of the run instead of going on with the last.")
 def command(
     frame: Frame,
@@ -41,6 +43,8 @@ def command(
     writers: int,
     metrics: tuple[tuple[str, float], ...],
     labels: tuple[tuple[str, str], ...],
+    milestone: str | None,
+    retention_class: str | None,
     new_attempt: bool,
 ) -> None:
     """Archive one directory now.
@@ -59,6 +63,8 @@ def command(
             metrics=dict(metrics),
             labels=dict(labels),
             new_attempt=new_attempt,
+            milestone=milestone,
+            retention_class=retention_class,
             progress=progress,
         )
     where = f"{report.run} step {report.step} (attempt {report.attempt})"

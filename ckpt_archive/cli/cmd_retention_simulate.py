@@ -99,6 +99,7 @@ def command(
     10^12 bytes. With --json each object has the months in `series`.
     """
     book = price_book(prices)
+    image_format = "" if plot is None else _format(plot)
     if every != int(every):
         raise click.BadParameter("must be whole seconds", param_hint="--every")
     workload = Workload(size, int(every), months, objects or 0, milestones, reads)
@@ -107,8 +108,9 @@ def command(
     if plot is not None:
         from ckpt_archive.retention.plot import draw  # noqa: PLC0415  (needed seldom, and only where it is asked for)
 
-        with click.open_file(plot, "wb", lazy=True) as file:
-            file.write(draw(outcomes, workload, book, _format(plot)))
+        image = draw(outcomes, workload, book, image_format)
+        with open(plot, "wb") as file:
+            file.write(image)
     frame.screen.rows(_COLUMNS, rows)
     for note in _notes(outcomes, workload, book):
         frame.screen.note(note)

@@ -24,7 +24,9 @@ INDEX_MARKS = f"{INDEX}marks/"
 INDEX_DAYS = f"{INDEX}days/"
 POLICIES = "policy/"
 APPLIED = f"{POLICIES}applied/"
-RETENTION_DAYS = "retention/days/"
+RETENTION = "retention/"
+RETENTION_DAYS = f"{RETENTION}days/"
+RETENTION_RUNS = f"{RETENTION}runs/"
 
 _FOREIGN = "It was not written by ckpt-archive: move it elsewhere."
 
@@ -277,8 +279,23 @@ def policy_applied_number(key: str) -> int:
 
 
 def retention_day(day: date) -> str:
-    """Says that somebody has begun with what is done for retention once a day."""
+    """Says that on this day all runs were gone through by the policy in force."""
     return f"{RETENTION_DAYS}{day:%Y-%m-%d}"
+
+
+def retention_runs(day: date) -> str:
+    """The runs that were gone through on a day; ends in '/'."""
+    return f"{RETENTION_RUNS}{day:%Y-%m-%d}/"
+
+
+def retention_run(day: date, run: str, *, is_done: bool) -> str:
+    """Says that somebody has begun to go through a run on that day, or is done with it."""
+    return f"{retention_runs(day)}{run}/{'done' if is_done else 'begun'}"
+
+
+def retention_compared(number: int) -> str:
+    """Says that every checkpoint was compared with the policy that was put into force with this number."""
+    return f"{RETENTION}compared/{number:0{_APPLIED_DIGITS}d}"
 
 
 def pending_hour(moment: datetime) -> str:

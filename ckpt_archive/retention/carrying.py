@@ -10,16 +10,17 @@ more, by the event and a second statement. So events may be told twice if somebo
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 
 from ckpt_archive.commit import fating
-from ckpt_archive.commit.fate import Fates, read_fates
+from ckpt_archive.commit.fate import Fate, Fates, read_fates, read_run_fate
 from ckpt_archive.machine import Machine
 from ckpt_archive.place import Place
 from ckpt_archive.retention.plan import Change, Kind, RunPlan, Surveyed
 from ckpt_archive.retention.policy import DAY, Policy
 from ckpt_archive.retention.survey import data_objects
 from ckpt_archive.retention.tagging import Tagger, strip
-from ckpt_archive.retention.voice import ENDED, ENDING, Voice, batches, class_name, places_of
+from ckpt_archive.retention.voice import ENDED, ENDING, Voice, batches
 from ckpt_archive.store.bucket import Bucket
 
 _PLACES_IN_FLIGHT = 8
@@ -83,31 +84,33 @@ class _Carrying:
         self._plan = plan
         self._done = done
         self._go_on = go_on
+        self._tagger: Tagger | None = None
         self._moved: set[Place] = set()
+        self._left: set[Place] = set()
         # What was taken back leaves the next generation.
         self._generations = {place: item.fate.generation for place, item in plan.basis_of.items()}
 
     def run(self) -> None:
-        tagger = None
         if self._bucket is not None and any(change.kind is Kind.TAG for change in self._plan.changes):
-            tagger = Tagger(self._voice, self._bucket, self._plan.run)
-            tagger.begin()  # before anything is read that is acted upon
+            self._tagger = Tagger(self._voice, self._bucket, self._plan.run)
+            self._tagger.begin()  # before anything is read that is acted upon
         fates = read_fates(self._store, self._plan.run)
         self._leave(place for place, item in self._plan.basis_of.items() if _differs(fates, item))
         if self._bucket is not None:
-            self._each(Kind.HOLD, self._hold)
-            self._each(Kind.LOCK, self._lock)
+            self._each(Kind.HOLD, partial(self._hold, self._bucket))
+            self._each(Kind.LOCK, partial(self._lock, self._bucket))
         self._take_back([*self._of(Kind.TAKE_BACK), *self._of(Kind.CLEAR)], fates.store_time)
         self._announce(fates.store_time)
-        if tagger is not None:
-            self._each(Kind.TAG, lambda change: self._tag(tagger, change))
+        if self._tagger is not None:
+            self._each(Kind.TAG, partial(self._tag, self._tagger))
         self._end(fates.store_time)
-        if tagger is not None:
-            tagger.end()
+        if self._tagger is not None:
+            self._tagger.end()
         self._done.moved += sorted(self._moved)
 
     def _of(self, kind: Kind) -> list[Change]:
-        return [change for change in self._plan.changes if change.kind is kind and change.place not in self._moved]
+        skipped = self._moved | self._left
+        return [change for change in self._plan.changes if change.kind is kind and change.place not in skipped]
 
     def _leave(self, places: Iterable[Place]) -> None:
         self._moved.update(places)
@@ -137,14 +140,13 @@ class _Carrying:
     def _keys(self, place: Place) -> list[str]:
         return [info.key for info in data_objects(self._store, place)]
 
-    def _hold(self, change: Change) -> bool:
-        bucket = self._known_bucket()
+    def _hold(self, bucket: Bucket, change: Change) -> bool:
         for key in self._keys(change.place):
             bucket.write_legal_hold(key, on=True)
         return True
 
-    def _lock(self, change: Change) -> bool:
-        bucket, until = self._known_bucket(), change.until_at
+    def _lock(self, bucket: Bucket, change: Change) -> bool:
+        until = change.until_at
         assert until is not None
         for key in self._keys(change.place):
             lock = bucket.read_lock(key)
@@ -152,10 +154,6 @@ class _Carrying:
                 # A lock is never weakened either.
                 bucket.write_retention(key, lock.mode if lock.mode == "COMPLIANCE" else change.after, until)
         return True
-
-    def _known_bucket(self) -> Bucket:
-        assert self._bucket is not None
-        return self._bucket
 
     # --- taken back ------------------------------------------------------------------------------------------------------
 
@@ -167,29 +165,33 @@ class _Carrying:
         if self._bucket is not None:
             for change in changes:
                 strip(self._voice, self._bucket, self._keys(change.place))
-        # Who has begun to tag before he could know of this, and is slow or dead, may not have sent his last tag.
-        fates = read_fates(self._store, self._plan.run)
-        others = self._bucket is not None and len(fates.whole.passes_under_way(fates.store_time)) > self._own_passes()
-        for batch in batches(changes):
-            over = [change for change in batch if self._plan.basis_of[change.place].fate.is_over(self._plan.now)]
-            rest = [change for change in batch if change not in over]
-            for change in over:
-                self._done.count(change)
-            if not rest:
-                continue
-            if others:
-                self._leave(places_of(rest))
-                continue
-            reason = f"taken back: {rest[0].reason}"
-            event_id = self._voice.tell(ENDING, rest, moment, outcome=class_name(rest[0].before), reason=reason)
-            for change in rest:
+        over = [change for change in changes if self._fate(change).is_over(self._plan.now)]
+        for change in over:
+            self._done.count(change)
+        rest = [change for change in changes if change not in over]
+        if rest and self._are_others_tagging():
+            self._leave(change.place for change in rest)
+            return
+        for batch in batches(rest):
+            event_id = ""
+            # What is announced again already is not told of as taken back.
+            if batch[0].kind is Kind.TAKE_BACK or self._fate(batch[0]).is_open:
+                event_id = self._voice.tell(ENDING, batch, moment, f"taken back: {batch[0].reason}")
+            for change in batch:
                 self._cleared(change, event_id)
 
-    def _own_passes(self) -> int:
-        return int(any(change.kind is Kind.TAG for change in self._plan.changes))
+    def _are_others_tagging(self) -> bool:
+        """Whether somebody began to tag who may not know what was taken back, and is slow or dead: his last tag may come."""
+        if self._bucket is None:
+            return False
+        whole, now = read_run_fate(self._store, self._plan.run)
+        return any(self._tagger is None or not self._tagger.owns(item) for item in whole.passes_under_way(now))
+
+    def _fate(self, change: Change) -> Fate:
+        return self._plan.basis_of[change.place].fate
 
     def _cleared(self, change: Change, event_id: str) -> None:
-        fate = self._plan.basis_of[change.place].fate
+        fate = self._fate(change)
         told = self._voice.told(f"taken back: {change.reason}", event_id)
         if change.kind is Kind.TAKE_BACK:
             fating.cleared(self._store, self._archive_id, change.place, fate.generation, told)
@@ -208,10 +210,9 @@ class _Carrying:
         for batch in batches(self._of(Kind.ANNOUNCE)):
             if not self._go_on():
                 self._done.left += len(batch)
-                self._leave(places_of(batch))
+                self._left.update(change.place for change in batch)
                 continue
-            name = class_name(batch[0].after)
-            event_id = self._voice.tell(ENDING, batch, moment, outcome=name, reason=batch[0].reason)
+            event_id = self._voice.tell(ENDING, batch, moment, batch[0].reason, batch[0].ends_after)
 
             def say(change: Change, event_id: str = event_id) -> Change:
                 told = self._voice.told(change.reason, event_id)
@@ -243,7 +244,7 @@ class _Carrying:
             generation = self._generations[change.place]
             reason = f"taken back: held for {' and '.join(cases)}"
             fating.revoke(self._store, self._archive_id, change.place, generation, self._voice.told(reason))
-            event_id = self._voice.tell(ENDING, [change], moment, outcome=class_name(change.after), reason=reason)
+            event_id = self._voice.tell(ENDING, [change], moment, reason)
             fating.cleared(self._store, self._archive_id, change.place, generation, self._voice.told(reason, event_id))
 
     # --- tagged, ended ---------------------------------------------------------------------------------------------------
@@ -255,8 +256,7 @@ class _Carrying:
         todo = self._of(Kind.ENDED)
         self._leave(change.place for change in todo if self._keys(change.place))
         for batch in batches(self._of(Kind.ENDED)):
-            name = class_name(batch[0].before)
-            event_id = self._voice.tell(ENDED, batch, moment, outcome=name, reason=batch[0].reason)
+            event_id = self._voice.tell(ENDED, batch, moment, batch[0].reason, batch[0].ends_after)
             for change in batch:
                 told = self._voice.told(change.reason, event_id)
                 fating.ended(self._store, self._archive_id, change.place, self._generations[change.place], told)

@@ -407,13 +407,18 @@ class _Judged:
 
     def _lock(self) -> Iterator[Change]:
         lock = self._item.looked.lock if self._item.looked else None
-        if self._chosen is None or self._chosen.lock is None or lock is None or not self._objects:
+        until = self._wanted_lock()
+        if self._chosen is None or self._chosen.lock is None or lock is None or until is None or self._now >= until:
             return
-        wanted = self._chosen.lock
-        until = min(created_at(info, self._now) for info in self._objects) + wanted.days * DAY
-        if self._now < until and (lock.until_at is None or lock.until_at < until):
-            reason = f"class {self._chosen.name} locks for {wanted.days} days; {self._why}"
-            yield self._change(Kind.LOCK, wanted.mode, reason, same_end=True, until_at=until)
+        if lock.until_at is None or lock.until_at < until:
+            reason = f"class {self._chosen.name} locks for {self._chosen.lock.days} days; {self._why}"
+            yield self._change(Kind.LOCK, self._chosen.lock.mode, reason, same_end=True, until_at=until)
+
+    def _wanted_lock(self) -> datetime | None:
+        """Until when all objects are to be locked; None: not at all."""
+        if self._chosen is None or self._chosen.lock is None or not self._basis.has_locks or not self._objects:
+            return None
+        return max(created_at(info, self._now) for info in self._objects) + self._chosen.lock.days * DAY
 
     def _open_again(self, why: str) -> Iterator[Change]:
         """It keeps its data: whatever was announced is taken back."""
@@ -451,7 +456,8 @@ class _Judged:
 
     def _locked_until(self) -> datetime | None:
         lock = self._item.looked.lock if self._item.looked else None
-        return None if lock is None else lock.until_at
+        moments = [lock.until_at if lock else None, self._wanted_lock()]
+        return max((moment for moment in moments if moment is not None), default=None)
 
     def _reason(self, chosen: RetentionClass, end: datetime | None) -> str:
         when = "kept for ever" if end is None else f"ends {_day(end)}"

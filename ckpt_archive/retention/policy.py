@@ -9,10 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 
+from ckpt_archive.names import TRASH_CLASS
+
 TAG_KEY = "ckpt-archive-class"
 """The tag by which rules find what they are about. What does not have it is kept."""
 
-TRASH = "trash"
+TRASH = TRASH_CLASS
 """The class of what somebody dropped; every policy has it."""
 
 DAY = timedelta(days=1)

@@ -4,12 +4,12 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 
+from ckpt_archive.names import CLASS_NAME
 from ckpt_archive.retention.policy import TRASH, ObjectLock, RetentionClass, Transition
 from ckpt_archive.retention.policy_reader import Mistakes, Table, as_table, kind, nearest
 from ckpt_archive.retention.policy_units import read_days
 from ckpt_archive.retention.storage_classes import COLD, STORAGE_CLASSES
 
-CLASS_NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
 RESERVED = ("all", "ended", "held", "none", "untagged")
 """Words that verbs and reports use beside the names of classes."""
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 
 from ckpt_archive.commit import layout
 from ckpt_archive.errors import InvalidInputError
+from ckpt_archive.names import CLASS_NAME
 from ckpt_archive.retention.policy import TAG_KEY, Policy, RetentionClass, Transition
-from ckpt_archive.retention.policy_classes import CLASS_NAME
 from ckpt_archive.retention.policy_file import MAX_RULES
 from ckpt_archive.retention.raw_rules import conditions, days_of, is_broader, known_members
 from ckpt_archive.retention.storage_classes import COLD, STORAGE_CLASSES

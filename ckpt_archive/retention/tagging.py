@@ -2,8 +2,8 @@
 
 Somebody may hold the checkpoint, or take its end back, at any moment. So what is said about it is read right before the
 first tag, again whenever that was more than half a minute ago, and after the last one: then, if it must not have the tag,
-the tags are removed again. Whoever dies in between leaves a pass that has begun and not ended, which those who take back wait
-for (`commit.fate`).
+the tags are removed again. Whoever dies in between leaves a pass that has begun and not ended, for which those who take back
+look out (`commit.fate`).
 """
 
 import threading
@@ -48,6 +48,7 @@ class Tagger:
         self._run = run
         self._lock = threading.Lock()
         self._pass: Pass | None = None
+        self._ids: set[str] = set()
         self._begun_seconds = 0.0
 
     @property
@@ -59,6 +60,10 @@ class Tagger:
     def connection(self) -> Connection:
         """The archive."""
         return self._voice.connection
+
+    def owns(self, item: Pass) -> bool:
+        """Whether a pass is one of ours."""
+        return item.pass_id in self._ids
 
     def begin(self) -> None:
         """Say that tagging begins, and again when that was half an hour ago: nobody waits for a pass for ever."""
@@ -78,6 +83,7 @@ class Tagger:
         store = self.connection.store
         _, now = read_run_fate(store, self._run)
         self._pass = Pass(now.replace(microsecond=0), self.machine.nonce())
+        self._ids.add(self._pass.pass_id)
         self._begun_seconds = started
         told = self._voice.told("checkpoints are tagged")
         fating.begin_pass(store, self.connection.archive_id, self._run, self._pass, told)

@@ -8,7 +8,6 @@ from ckpt_archive.commit.connection import Connection
 from ckpt_archive.commit.event import MAX_PLACES, Event, record_event
 from ckpt_archive.commit.fating import Told
 from ckpt_archive.machine import Machine
-from ckpt_archive.place import Place
 from ckpt_archive.retention.plan import Change
 
 ENDING = "ending"
@@ -35,15 +34,17 @@ class Voice:
         """What is told with a statement."""
         return Told(self.actor, self.machine.node, reason, self.machine.clock.now(), event_id, self.policy)
 
-    def tell(self, kind: str, changes: Sequence[Change], moment: datetime, *, outcome: str, reason: str) -> str:
+    def tell(
+        self, kind: str, changes: Sequence[Change], moment: datetime, reason: str, until_at: datetime | None = None
+    ) -> str:
         """Record what happens to checkpoints, at most 1,000 of one class and day; the event's id.
 
         Args:
             kind: `ENDING` or `ENDED`.
             changes: What is done to them.
             moment: The store's clock.
-            outcome: The class.
             reason: Why, for people.
+            until_at: When their data ends; None: no end is announced any more.
         """
         first = changes[0]
         event = Event(
@@ -54,10 +55,9 @@ class Voice:
             actor=self.actor,
             node=self.machine.node,
             places=tuple(change.place for change in changes),
-            run=first.place.run,
-            outcome=outcome,
+            outcome=class_name(first.after or first.before),
             reason=reason,
-            until_at=first.ends_after,
+            until_at=until_at,
             size_bytes=sum(change.size_bytes for change in changes),
             details={"policy": self.policy},
         )
@@ -67,10 +67,11 @@ class Voice:
 
 def batches(changes: Iterable[Change]) -> Iterator[tuple[Change, ...]]:
     """Changes as events tell them: of one tag, one end, and as many places as an event may have."""
-    groups: dict[tuple[str, str, datetime | None], list[Change]] = {}
+    groups: dict[tuple[str, str, str, datetime | None], list[Change]] = {}
     for change in changes:
         # What is taken back, or has ended, is told by what it had.
-        groups.setdefault((change.after, "" if change.after else change.before, change.ends_after), []).append(change)
+        had = "" if change.after else change.before
+        groups.setdefault((change.kind, change.after, had, change.ends_after), []).append(change)
     for group in groups.values():
         for start in range(0, len(group), MAX_PLACES):
             yield tuple(group[start : start + MAX_PLACES])
@@ -79,8 +80,3 @@ def batches(changes: Iterable[Change]) -> Iterator[tuple[Change, ...]]:
 def class_name(tags: str) -> str:
     """The class of a tag; of several the first."""
     return tags.partition(" ")[0].partition(".")[0]
-
-
-def places_of(changes: Iterable[Change]) -> frozenset[Place]:
-    """Which checkpoints changes are about."""
-    return frozenset(change.place for change in changes)

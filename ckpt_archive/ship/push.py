@@ -18,9 +18,17 @@ from ckpt_archive.commit.receipts import contributed_ranks, read_receipt, requir
 from ckpt_archive.contribution import Contribution
 from ckpt_archive.errors import CkptArchiveError, InvalidInputError
 from ckpt_archive.machine import Machine
-from ckpt_archive.names import check_rank, check_run_name, check_step, check_writers
+from ckpt_archive.names import (
+    check_class_name,
+    check_milestone,
+    check_rank,
+    check_run_name,
+    check_step,
+    check_writers,
+)
 from ckpt_archive.place import Place
 from ckpt_archive.progress import Meter, Progress
+from ckpt_archive.promotion import milestone_reason
 from ckpt_archive.share import Share
 from ckpt_archive.ship.folder import Folder, refuse_empty, survey, watched
 from ckpt_archive.strictjson import Json
@@ -44,6 +52,8 @@ class PushRequest:
         new_attempt: Begin a new attempt instead of going on with the last one.
         metrics: Numbers to be recorded with it.
         labels: Texts to be recorded with it.
+        milestone: Its name, if it is one; else "".
+        retention_class: Its class under the policy; "": the policy chooses.
     """
 
     directory: str
@@ -55,12 +65,18 @@ class PushRequest:
     new_attempt: bool = False
     metrics: Mapping[str, float] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
+    milestone: str = ""
+    retention_class: str = ""
 
     def __post_init__(self) -> None:
         check_run_name(self.run)
         check_step(self.step)
         check_rank(self.rank)
         check_writers(self.writers)
+        if self.milestone:
+            check_milestone(self.milestone)
+        if self.retention_class:
+            check_class_name(self.retention_class)
         if self.rank >= self.writers:
             raise InvalidInputError(
                 f"rank {self.rank} of {self.writers} writers is not possible",
@@ -135,9 +151,10 @@ def push(
         launch_key=launch.launch_key,
         writers=request.writers,
         staged_at=machine.clock.now(),
-        promotion={"rule": "push"},
+        promotion=milestone_reason(request.milestone) if request.milestone else {"rule": "push"},
         metrics=dict(request.metrics),
         labels=dict(request.labels),
+        retention_class=request.retention_class,
     )
     with watched(folder):
         share = _digest(machine, connection, folder, progress)

@@ -79,7 +79,7 @@ def test_old_checkpoints_are_adopted_where_they_lie(
     cli("--archive", url, "restore", "r", "--to", tmp_path / "out")
     assert read_tree(tmp_path / "out") == FILES
     cli("--archive", url, "index", "sync")
-    rows = cli("--archive", url, "query", "--saved", "files", "--set", "run=r", "--set", "attempt=0", "--set", "step=100")
+    rows = cli("--archive", url, "query", "--saved", "files", "-p", "run=r", "-p", "attempt=0", "-p", "step=100")
     assert {row["path"]: row["object_key"] for row in rows} == {
         path: f"/{old}/checkpoint-100/{path}" if data else None for path, data in FILES.items()
     }

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from ckpt_archive import record, strictjson
 from ckpt_archive.commit import catalog, layout
+from ckpt_archive.commit.receipt import Receipt
 from ckpt_archive.errors import ConflictError, IntegrityError, InvalidInputError, NotFoundError, UnavailableError
 from ckpt_archive.place import Place
 from ckpt_archive.ship.adopting import Adopted, adopt, base_of, find_candidates
@@ -167,3 +169,27 @@ def test_a_push_goes_on_in_the_same_attempt(store: MemoryStore, tmp_path: Path) 
     folder = write_tree(tmp_path / "in", FILES)
     archive_on(store).push(str(folder), run="run", step=1000)
     assert archive_on(store).find("run", "latest") == Place("run", 0, 1000)
+
+
+def test_a_receipt_says_where_the_bytes_lie_and_can_not_lead_out_of_the_bucket(store: MemoryStore) -> None:
+    run_import(store)
+    key = layout.receipt("run", 0, 100, 0)
+    data = store.read(key, limit_bytes=1 << 20).data
+    receipt = Receipt.decode(data, key)
+    assert {item.key for item in receipt.share.objects} == {f"/checkpoint-100/{path}" for path in (*FILES, "step")} - {
+        "/checkpoint-100/empty"
+    }
+    assert receipt.encode() == data
+    value = strictjson.decode(data, key)
+    objects = value["objects"]
+    assert isinstance(objects, list)
+    for wrong in ("../../etc/passwd", "/etc/passwd", "a//b", "", "a/\0", 7, None):
+        changed = {**value, "objects": [{**objects[0], "key": wrong}, *objects[1:]]}
+        if wrong is None:
+            Receipt.decode(record.with_checksum(changed), key)  # as absent
+            continue
+        with pytest.raises(IntegrityError):
+            Receipt.decode(record.with_checksum(changed), key)
+    without = {name: member for name, member in objects[0].items() if name != "sha256"}
+    with pytest.raises(InvalidInputError, match="newer"):
+        Receipt.decode(record.with_checksum({**value, "objects": [without, *objects[1:]]}), key)

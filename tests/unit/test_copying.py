@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from ckpt_archive.commit import catalog, layout
+from ckpt_archive.commit.archive_record import create_archive
 from ckpt_archive.commit.connection import Connection
 from ckpt_archive.errors import ConflictError, IntegrityError, NotFoundError, UnavailableError
 from ckpt_archive.place import Place
@@ -156,15 +157,13 @@ def test_a_damaged_object_is_found_and_nothing_is_committed(source: MemoryStore)
     victim = max(list_all(source, layout.data_folder("run", 0, 100)), key=lambda info: info.size_bytes).key
     flip(source, victim, 8 * 700)
     target = memory_store()
-    with pytest.raises(IntegrityError, match="verify run 100 --deep|other bytes"):
+    with pytest.raises(IntegrityError, match="other bytes"):
         copy(source, target)
     assert not list_all(target, layout.MANIFESTS)
 
 
 def test_another_archive_is_refused(source: MemoryStore) -> None:
     target = memory_store()
-    from ckpt_archive.commit.archive_record import create_archive
-
     create_archive(target, "another", NOON)
     with pytest.raises(ConflictError, match="another archive"):
         copy(source, target)

@@ -1,16 +1,23 @@
 """What a policy costs over the years: against a simulation that looks at every checkpoint every midnight."""
 
+import json
+import sys
 import time
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ckpt_archive.cli.main import run as cli
 from ckpt_archive.errors import InvalidInputError
 from ckpt_archive.retention import prices
+from ckpt_archive.retention.grid import finest_seconds, grids
+from ckpt_archive.retention.plot import draw
 from ckpt_archive.retention.policy import DAY, Policy, RetentionClass, Transition, midnight_after
 from ckpt_archive.retention.prices import MONTH_SECONDS
 from ckpt_archive.retention.simulate import (
@@ -354,3 +361,115 @@ def test_sums() -> None:
 def test_workloads_that_mean_nothing(wrong: dict[str, int], says: str) -> None:
     with pytest.raises(InvalidInputError, match=says):
         Workload(**{"size_bytes": 1, "every_seconds": 300, "months": 36, **wrong})
+
+
+def test_restore_points() -> None:
+    found = grids(DEFAULT, 300)
+    assert [grid.said for grid in found] == [
+        "every 5 min for 2 d",
+        "every 1 h for 2 w",
+        "every 1 d for 1 y",
+        "milestones for ever",
+    ]
+    assert finest_seconds(found, 31) == 86_400
+    assert finest_seconds(found, 400) is None
+    assert [grid.said for grid in grids(Policy(classes=()), 90)] == ["every 90 s for ever"]
+
+
+def rows(capsys: pytest.CaptureFixture[str], *words: str) -> list[dict[str, Any]]:
+    assert cli(["retention", "simulate", *words, "--json"]) == 0
+    found: list[dict[str, Any]] = json.loads(capsys.readouterr().out)
+    return found
+
+
+def test_the_verb_without_arguments(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = rows(capsys)
+    assert [row["policy"] for row in found] == [
+        "everything on SSD",
+        "everything on HDD",
+        "default",
+        "minimal-cost",
+        "eu-ai-10y",
+    ]
+    assert [row["archived"] for row in found] == [315_576] * 5
+    assert found[0]["times_ssd"] == 1
+    assert found[1]["times_ssd"] == pytest.approx(1 / 6)
+    assert all(row["total_usd"] < found[1]["total_usd"] / 30 for row in found[2:])
+    for row in found:
+        assert len(row["series"]) == 36
+        assert row["series"][-1]["cumulated_usd"] == row["total_usd"]
+        assert sum(row["series"][-1]["stored_bytes"].values()) == row["tb_at_the_end"] * TB
+        assert any("6 times" in sentence for sentence in row["assumptions"])
+    (tmp_path / "retention.toml").write_text('[classes.week]\nkeep_for = "7d"\n')
+    assert [row["policy"] for row in rows(capsys)][-1] == "retention.toml"
+
+
+def test_the_verb_with_arguments(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "mine.toml").write_text('[classes.week]\nkeep_for = "7d"\n')
+    (tmp_path / "book.toml").write_text(
+        "written = 2027-01-01\nstorage.STANDARD.usd_per_tb_month = 10\nstorage.SSD.usd_per_tb_month = 40\n"
+    )
+    words = ["--policy", f"{tmp_path}/mine.toml", "--size", "1.5TiB", "--every", "1h", "--months", "12", "--objects", "8"]
+    _, hdd, mine = rows(capsys, *words, "--prices", f"{tmp_path}/book.toml")
+    assert mine["size_bytes"] == 3 * 2**39
+    assert (mine["every_seconds"], mine["months"], mine["objects"]) == (3600, 12, 8)
+    assert hdd["times_ssd"] == pytest.approx(1 / 4)
+    assert mine["kept"] in range(7 * 24, 8 * 24 + 2)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--size", "1XB"], "that is no size"),
+        (["--size", "5"], "that is no size"),
+        (["--every", "1.5s"], "must be whole seconds"),
+        (["--every", "0"], "every_seconds is 0"),
+        (["--policy", "nowhere.toml"], "there is no policy file 'nowhere.toml'"),
+        (["--prices", "gold"], "there is no price book 'gold'"),
+        (["--plot", "cost.gif"], "neither a .svg nor a .png"),
+        (["--months", "0"], "0 is not in the range"),
+    ],
+)
+def test_words_that_mean_nothing(words: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli(["retention", "simulate", *words]) == 2
+    assert says in capsys.readouterr().err
+
+
+def test_lines_for_programs(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli(["retention", "simulate", "--policy", "default"]) == 0
+    found = capsys.readouterr()
+    assert [line.split("\t")[0] for line in found.out.splitlines()] == [
+        "everything on SSD",
+        "everything on HDD",
+        "default",
+    ]
+    assert "SSD is assumed to cost 6 times as much" in found.err
+
+
+@pytest.mark.parametrize("ending", ["svg", "png"])
+def test_the_plot(ending: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("matplotlib")
+    path = tmp_path / f"cost.{ending}"
+    assert cli(["retention", "simulate", "--plot", str(path), "-q"]) == 0
+    capsys.readouterr()
+    begins = path.read_bytes()[:8]
+    assert begins.startswith(b"<?xml" if ending == "svg" else b"\x89PNG")
+    assert path.stat().st_size < 300_000
+
+
+def test_too_many_lines_for_one_plot() -> None:
+    outcome = simulate(everything_on_ssd(), Workload(TB, 86_400, 2), prices.shipped())
+    with pytest.raises(InvalidInputError, match="too many for one chart"):
+        draw([outcome] * 9, Workload(TB, 86_400, 2), prices.shipped(), "svg")
+
+
+def test_a_plot_without_matplotlib_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert cli(["retention", "simulate", "--plot", str(tmp_path / "cost.svg")]) == 2
+    assert "pip install 'ckpt-archive[plot]'" in capsys.readouterr().err
+    assert not (tmp_path / "cost.svg").exists()

@@ -114,16 +114,19 @@ def _carry(site: Site, process: Process, policy: Policy) -> Done:
     return done
 
 
-def apply(site: Site, process: Process, policy: Policy) -> None:
-    """Put a policy into force."""
+def apply(site: Site, process: Process, policy: Policy) -> bool:
+    """Put a policy into force; whether nothing was left to whoever comes next."""
     IN_FORCE[id(site)] = policy
-    _carry(site, process, policy)
+    done = _carry(site, process, policy)
+    return not done.moved and not done.left
 
 
-def maintain(site: Site, process: Process) -> None:
-    """Carry out the policy in force."""
-    if id(site) in IN_FORCE:
-        _carry(site, process, IN_FORCE[id(site)])
+def maintain(site: Site, process: Process) -> bool:
+    """Carry out the policy in force; whether nothing was left to whoever comes next."""
+    if id(site) not in IN_FORCE:
+        return False
+    done = _carry(site, process, IN_FORCE[id(site)])
+    return not done.moved and not done.left
 
 
 def _not_there(*_: object) -> None:

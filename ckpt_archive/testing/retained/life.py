@@ -142,8 +142,9 @@ class Life:
                 done()
             self._refused(actor.deed, process)
         self._forget_contested(scene)
-        is_calm = len(played) == 1 and not played[0][0].strikes and played[0][1].error is None
-        if is_calm and isinstance(scene.actors[0].deed, story.Apply | story.Maintain):
+        (actor, process), *others = played
+        is_pass = isinstance(actor.deed, story.Apply | story.Maintain)
+        if is_pass and not others and not actor.strikes and process.result is True:
             self._settled(before)
 
     def _process(self, actor: Actor) -> Process:

@@ -208,12 +208,12 @@ class World:
                 process.waits_until = None
                 assert process.fiber is not None
                 process.fiber.switch()
-                alive = [one for one in alive if one.fiber]
+                alive = [one for one in alive if one.fiber is not None and not one.fiber.dead]
         finally:
             self._hub = None
             for process, _ in jobs:
                 # Something that must not be was raised: whoever had not ended is not heard of again.
-                if process.fiber:
+                if process.fiber:  # it has begun, and has not ended
                     process.was_killed = True
                     process.fiber.throw(Killed)
 
