@@ -13,6 +13,7 @@ from ckpt_archive.local.ring import evict, least_kept, saves_count, scan
 from ckpt_archive.local.seal import Draft, SealOutcome, open_draft
 from ckpt_archive.local.staging import RunStaging
 from ckpt_archive.participant import RunSettings
+from ckpt_archive.retention.forecast import Forecaster
 from ckpt_archive.settings import reused_key
 from ckpt_archive.strictjson import Json
 
@@ -38,6 +39,7 @@ class Saver:
         self._saved: set[int] = set()
         self._counts: dict[int, int] = {}
         self._told: set[str] = set()
+        self._forecaster = Forecaster(run.machine, run.name, settings.writers, settings.promote.count)
 
     def open_draft(self, rank: int) -> Draft:
         """A folder to write into.
@@ -58,7 +60,9 @@ class Saver:
     def _expected_bytes(self, rank: int) -> int:
         """Checkpoints of a writer are of much the same size, also those of the process before this one."""
         if self._last_size_bytes is None:
-            sizes = [share.size_bytes for share in scan(self._run) if share.rank == rank]
+            shares = scan(self._run)
+            self._forecaster.found(shares)
+            sizes = [share.size_bytes for share in shares if share.rank == rank]
             self._last_size_bytes = sizes[-1] if sizes else 0
         return self._last_size_bytes
 
@@ -97,6 +101,7 @@ class Saver:
         self._last_size_bytes = outcome.share.size_bytes
         self.ensure_agent()
         self._pass_on_troubles()
+        self._forecaster.sealed(outcome.share)
         return outcome
 
     def _count(self, live: LiveLaunch, rank: int) -> int:

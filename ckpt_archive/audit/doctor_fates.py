@@ -10,7 +10,6 @@ from ckpt_archive.commit.fate import Fates, read_fates
 from ckpt_archive.errors import IntegrityError, InvalidInputError, NotFoundError
 from ckpt_archive.executor import Executor
 from ckpt_archive.place import Place
-from ckpt_archive.store.protocol import list_all
 
 _UNREADABLE = (IntegrityError, InvalidInputError, NotFoundError)
 _MOST_SHOWN = 5
@@ -81,12 +80,7 @@ def _held(fates: Fates) -> Iterator[DoctorFinding]:
 
 def _missing(connection: Connection, executor: Executor, place: Place) -> list[str]:
     """Objects of a checkpoint that are not there; what can not be read is found by `verify`."""
-    store = connection.store
     try:
-        receipts = catalog.load_receipts(store, executor, catalog.load_manifest(store, place).manifest)
+        return catalog.missing_objects(connection.store, executor, place)[0]
     except _UNREADABLE:
         return []
-    there = {info.key for info in list_all(store, layout.data_folder(place.run, place.attempt, place.step))}
-    named = {item.key for receipt in receipts for item in catalog.wanted([receipt]) if item.object is not None}
-    # What lies elsewhere in the bucket is not ours to end.
-    return sorted(key for key in named - there if not key.startswith("/"))

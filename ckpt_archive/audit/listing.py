@@ -9,7 +9,7 @@ from ckpt_archive.commit import catalog, latest
 from ckpt_archive.commit.catalog import Loaded
 from ckpt_archive.commit.connection import Connection
 from ckpt_archive.commit.endings import why
-from ckpt_archive.commit.fate import Fates, read_fate, read_fates, read_run_fate
+from ckpt_archive.commit.fate import Fates, read_fates, read_fates_of
 from ckpt_archive.commit.receipt import Receipt
 from ckpt_archive.commit.receipts import receipt_key
 from ckpt_archive.errors import EndedError, InvalidInputError, NotFoundError
@@ -79,10 +79,8 @@ def show(machine: Machine, connection: Connection, place: Place) -> CheckpointDe
     loaded = catalog.load_manifest(connection.store, place)
     receipts = catalog.load_receipts(connection.store, machine.executor, loaded.manifest)
     files = [file for receipt in receipts for file in _files(receipt)]
-    fate, now = read_fate(connection.store, place)
-    whole, _ = read_run_fate(connection.store, place.run)
     return CheckpointDetails(
-        info=info_of(loaded, Fates(place.run, {place: fate}, whole, now)),
+        info=info_of(loaded, read_fates_of(connection.store, place.run, [place])),
         manifest=strictjson.decode(loaded.manifest.encode(), "the manifest"),
         files=tuple(sorted(files, key=lambda file: (file.path, file.rank))),
         receipts=tuple((item.rank, receipt_key(place, item.rank), item.sha256) for item in loaded.manifest.receipts),

@@ -14,7 +14,8 @@ from ckpt_archive.retention.grid import duration_text, finest_seconds, grids
 from ckpt_archive.retention.policy_file import FILE_NAME, PRESETS, find_policy
 from ckpt_archive.retention.policy_units import read_bytes
 from ckpt_archive.retention.prices import SSD, STANDARD, PriceBook
-from ckpt_archive.retention.simulate import Outcome, Scenario, Workload, everything_on_ssd, for_ever, simulate
+from ckpt_archive.retention.simulate import Outcome, Scenario, everything_on_ssd, for_ever, simulate
+from ckpt_archive.retention.workload import Workload
 from ckpt_archive.strictjson import Json
 
 _MONTH_DAYS = 31
@@ -45,7 +46,7 @@ _COLUMNS = (
     "simulate",
     example=(
         "ckpt-archive retention simulate\n"
-        "ckpt-archive retention simulate --policy retention.toml --policy minimal-cost --size 140GB --every 10m --prices aws\n"
+        "ckpt-archive retention simulate --policy retention.toml --policy default --size 140GB --every 10m --prices aws\n"
         "ckpt-archive retention simulate --plot cost.svg"
     ),
     exits=(),
@@ -189,13 +190,16 @@ def _row(outcome: Outcome, ssd: Outcome, workload: Workload, book: PriceBook) ->
 
 
 def _notes(outcomes: Sequence[Outcome], workload: Workload, book: PriceBook) -> list[str]:
-    count = workload.object_count
-    ssd = book.price(SSD).usd_per_tb_month / book.price(STANDARD).usd_per_tb_month
+    standard = book.price(STANDARD)
+    times = book.price(SSD).usd_per_tb_month / standard.usd_per_tb_month if standard.usd_per_tb_month else 0.0
+    what = (
+        f"One run: {workload.size_bytes / 10**12:g} TB in {workload.object_count} objects every "
+        f"{duration_text(workload.every_seconds)}, for {workload.months} months; {workload.milestones_per_month} a month "
+        f"are milestones, {workload.reads_per_month:g} are read back."
+    )
     return [
-        f"One run: {workload.size_bytes / 10**12:g} TB in {count} objects every {duration_text(workload.every_seconds)}, for "
-        f"{workload.months} months; {workload.milestones_per_month} a month are milestones, {workload.reads_per_month:g} "
-        "are read back.",
+        what,
         *book.said,
-        f"SSD : {book.price(STANDARD).title} is {ssd:.2g} : 1 in this book. --prices FILE takes a book of your own.",
+        f"SSD : {standard.title} is {times:.2g} : 1 in this book. --prices FILE takes a book of your own.",
         *(f"{outcome.scenario.name}: {note}" for outcome in outcomes for note in outcome.notes),
     ]

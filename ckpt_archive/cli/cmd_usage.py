@@ -33,7 +33,11 @@ FROM checkpoints
 """
 
 
-@verb("usage", example="ckpt-archive usage --by project\nckpt-archive usage --by age --prices aws --json", exits=(1, 3, 4, 6))
+@verb(
+    "usage",
+    example="ckpt-archive usage --by project\nckpt-archive usage --by age --prices aws --json",
+    exits=(1, 3, 4, 6),
+)
 @click.option("--by", type=click.Choice(BY), default="run", show_default=True, help="Tell apart by this.")
 @prices_option
 @click.option(
@@ -47,13 +51,13 @@ FROM checkpoints
 def command(frame: Frame, /, *, by: str, prices: str, source: str) -> int | None:
     """Show who stores how much, and what it costs.
 
-    Bytes that were ever written, those that are kept, those whose end is announced, and those that have ended; and what those
-    that are there cost a month. Held ones are counted in held_bytes too. A project is the run's label `project`; the newest
+    Bytes that were ever written, those that are kept, those whose end is announced, and those that have ended; and what
+    those that are there cost a month. Held ones are counted in held_bytes too. A project is the run's label `project`; the
     tag and the age tell in which storage class a checkpoint lies.
 
-    From manifests it costs a listing for every 1,000 checkpoints, one for every 1,000 statements about their ends, and a read
-    of each checkpoint's manifest (a million: about 0.40 USD on AWS, and minutes). From the index the reads fall away, and what
-    it has not seen yet is not counted.
+    From manifests it costs a listing for every 1,000 checkpoints, one for every 1,000 statements about their ends, and a
+    read of each manifest (a million: about 0.40 USD on AWS, and minutes). From the index the reads fall away, and what it
+    has not seen yet is not counted.
     """
     book = price_book(prices)
     archive = Archive.open(frame.archive_url)

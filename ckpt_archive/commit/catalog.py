@@ -15,7 +15,7 @@ from ckpt_archive.executor import Executor
 from ckpt_archive.names import check_run_name, check_step
 from ckpt_archive.place import Place
 from ckpt_archive.share import DataObject
-from ckpt_archive.store.protocol import Store, list_folders, list_pages
+from ckpt_archive.store.protocol import Store, list_all, list_folders, list_pages
 from ckpt_archive.transfer.verify import Wanted
 
 _READS_IN_FLIGHT = 16
@@ -196,6 +196,39 @@ def wanted(receipts: Sequence[Receipt]) -> list[Wanted]:
 def object_key(receipt: Receipt, item: DataObject) -> str:
     """Where an object of a receipt lies: below the checkpoint's data, or where somebody else had put it."""
     return item.key or layout.data_object(receipt.run, receipt.attempt, receipt.step, receipt.rank, item.sha256)
+
+
+def named_objects(store: Store, executor: Executor, place: Place) -> list[str]:
+    """The keys of all objects that a checkpoint's receipts name, in order.
+
+    Raises:
+        NotFoundError: If it is not committed.
+        IntegrityError: If one of its records is damaged or missing.
+    """
+    receipts = load_receipts(store, executor, load_manifest(store, place).manifest)
+    return sorted({object_key(receipt, item) for receipt in receipts for item in receipt.share.objects})
+
+
+def missing_objects(store: Store, executor: Executor, place: Place) -> tuple[list[str], int]:
+    """The objects of a checkpoint that are not there, and how many it has; their bytes are not looked at.
+
+    Costs its records and a listing; of objects that lie elsewhere in the bucket a look at each.
+
+    Raises:
+        NotFoundError: If it is not committed.
+        IntegrityError: If one of its records is damaged or missing.
+    """
+    named = named_objects(store, executor, place)
+    there = {info.key for info in list_all(store, layout.data_folder(place.run, place.attempt, place.step))}
+    return [key for key in named if key not in there and not (key.startswith("/") and _exists(store, key))], len(named)
+
+
+def _exists(store: Store, key: str) -> bool:
+    try:
+        store.head(key)
+    except NotFoundError:
+        return False
+    return True
 
 
 def _attempts(store: Store, run: str) -> Iterator[int]:

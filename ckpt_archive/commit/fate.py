@@ -22,7 +22,7 @@ They lie in `runs/<run>/retention/<inverted attempt>/<inverted step>/`. What is 
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
@@ -38,6 +38,9 @@ PASS_LASTS = timedelta(hours=1)
 """A pass that has not ended after so long has died."""
 
 LAST_GENERATION = 9999
+
+_FEW = 3
+"""So many checkpoints are asked for one by one."""
 
 _TAG = re.compile("[A-Za-z0-9._-]{1,200}")
 _CLASS_NAME = re.compile("[a-z][a-z0-9-]{0,31}")
@@ -247,6 +250,14 @@ def read_fates(store: Store, run: str) -> Fates:
     assert now is not None  # a listing has a page
     fates = {place: fold(names) for place, names in about.items()}
     return Fates(run, fates, _of_run(whole), now, tuple(sorted(strange)))
+
+
+def read_fates_of(store: Store, run: str, places: Sequence[Place]) -> Fates:
+    """What was said about some checkpoints of a run, and about the run: as few listings as that takes."""
+    if len(places) > _FEW:
+        return read_fates(store, run)
+    whole, now = read_run_fate(store, run)
+    return Fates(run, {place: read_fate(store, place)[0] for place in places}, whole, now)
 
 
 def read_fate(store: Store, place: Place) -> tuple[Fate, datetime]:

@@ -278,19 +278,19 @@ def policy_applied_number(key: str) -> int:
     return number
 
 
-def retention_day(day: date) -> str:
-    """Says that on this day all runs were gone through by the policy in force."""
-    return f"{RETENTION_DAYS}{day:%Y-%m-%d}"
+def retention_day(day: date, number: int) -> str:
+    """Says that on this day all runs were gone through by the policy that was put into force with this number."""
+    return f"{RETENTION_DAYS}{day:%Y-%m-%d}-{number:0{_APPLIED_DIGITS}d}"
 
 
-def retention_runs(day: date) -> str:
-    """The runs that were gone through on a day; ends in '/'."""
-    return f"{RETENTION_RUNS}{day:%Y-%m-%d}/"
+def retention_runs(day: date, number: int) -> str:
+    """The runs that were gone through on that day by that policy; ends in '/'."""
+    return f"{RETENTION_RUNS}{day:%Y-%m-%d}-{number:0{_APPLIED_DIGITS}d}/"
 
 
-def retention_run(day: date, run: str, *, is_done: bool) -> str:
-    """Says that somebody has begun to go through a run on that day, or is done with it."""
-    return f"{retention_runs(day)}{run}/{'done' if is_done else 'begun'}"
+def retention_run(day: date, number: int, run: str, *, is_done: bool) -> str:
+    """Says that somebody has begun to go through a run, or is done with it."""
+    return f"{retention_runs(day, number)}{run}/{'done' if is_done else 'begun'}"
 
 
 def retention_compared(number: int) -> str:

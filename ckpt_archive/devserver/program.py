@@ -9,9 +9,10 @@ import subprocess
 import sysconfig
 from collections.abc import Iterable, Sequence
 
-from ckpt_archive.errors import InvalidInputError
+from ckpt_archive.errors import InvalidInputError, UnavailableError
 
 _STOP_SECONDS = 20.0
+_SHELL_SECONDS = 120.0
 
 # How glog begins a line; what the Go runtime adds to it when a program dies.
 _GLOG = re.compile(r"^[IWEF]\d{4} [\d:.]+ +(?:\d+ )?\S+?:\d+\]? +")
@@ -112,6 +113,39 @@ class Program:
         self._process.stdin.close()
         self._process.wait(_STOP_SECONDS)
         return alive
+
+
+def shell(weed: str, flags: Sequence[str], folder: str, commands: Iterable[str]) -> str:
+    """Give commands to a server's shell.
+
+    Args:
+        weed: The program.
+        flags: Where the server is.
+        folder: Where the shell runs.
+        commands: One after the other.
+
+    Returns:
+        What it answered.
+
+    Raises:
+        UnavailableError: If it ends otherwise than in good order, or not in time.
+    """
+    environment = {"PATH": os.defpath, "HOME": folder, "TMPDIR": folder}
+    script = "".join(f"{command}\n" for command in (*commands, "exit"))
+    try:
+        done = subprocess.run(  # noqa: S603 - its words are ours and the caller's
+            [weed, "shell", *flags],
+            cwd=folder,
+            env=environment,
+            input=script,
+            capture_output=True,
+            text=True,
+            timeout=_SHELL_SECONDS,
+            check=True,
+        )
+    except subprocess.SubprocessError as error:
+        raise UnavailableError(f"the shell of SeaweedFS did not end well: {error}", hint="Is the server up?") from error
+    return done.stdout + done.stderr
 
 
 def last_words(log_path: str) -> str:

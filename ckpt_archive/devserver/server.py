@@ -34,6 +34,8 @@ _PORT_FLAGS = (
     "filer.port.grpc",
 )
 
+_ASKED = ("master", "filer")
+
 
 class DevServer:
     """A SeaweedFS server that runs as long as this object does.
@@ -115,6 +117,21 @@ class DevServer:
     def last_words(self) -> str:
         """The line of its log that says most about its end."""
         return program.last_words(self.log_path)
+
+    def shell(self, *commands: str) -> str:
+        """What SeaweedFS's own shell answers to commands: its lifecycle engine, vacuum and the like are run from there.
+
+        Raises:
+            UnavailableError: If the shell does not end in good order.
+        """
+        ports = self._ports
+        flags = [f"-{name}={loopback.HOST}:{ports[f'{name}.port']}.{ports[f'{name}.port.grpc']}" for name in _ASKED]
+        return program.shell(self._weed, flags, self._home.path, commands)
+
+    @property
+    def s3_grpc_address(self) -> str:
+        """Where its S3 server is told what to do by its own kind."""
+        return f"{loopback.HOST}:{self._ports['s3.port.grpc']}"
 
     def stop(self) -> None:
         """End the server in good order; repeating it is fine."""

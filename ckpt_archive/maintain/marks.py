@@ -5,30 +5,10 @@ A mark is created when what it says is so, and stays so: tables only ever grow. 
 """
 
 from ckpt_archive.commit import layout
-from ckpt_archive.errors import AlreadyExistsError, NotFoundError
-from ckpt_archive.store.body import Body
 from ckpt_archive.store.protocol import Store
 
 # A pass that was overtaken may still ask for one of these.
 _KEPT = 16
-
-
-def is_marked(store: Store, key: str) -> bool:
-    """Whether there is a mark."""
-    try:
-        store.head(key)
-    except NotFoundError:
-        return False
-    return True
-
-
-def mark(store: Store, key: str) -> bool:
-    """Create a mark; whether it was not there."""
-    try:
-        store.create(key, Body.of(b""))
-    except AlreadyExistsError:
-        return False
-    return True
 
 
 def forget_old(store: Store, number: int, today: str) -> None:

@@ -6,6 +6,7 @@ from datetime import UTC
 from ckpt_archive.commit import layout
 from ckpt_archive.commit.connection import Connection
 from ckpt_archive.commit.marker import store_time
+from ckpt_archive.commit.marks import is_marked, mark
 from ckpt_archive.index.compaction import Compacted, compact
 from ckpt_archive.index.schema import TABLES, VERSION
 from ckpt_archive.index.sync import Projected, Projector, open_projector
@@ -15,7 +16,7 @@ from ckpt_archive.log.looking import Keep
 from ckpt_archive.machine import Machine
 from ckpt_archive.maintain.budget import Budget
 from ckpt_archive.maintain.maintaining import COMPACT, INDEX, VACUUM
-from ckpt_archive.maintain.marks import forget_old, is_marked, mark
+from ckpt_archive.maintain.marks import forget_old
 from ckpt_archive.maintain.report import StepReport
 from ckpt_archive.progress import Progress
 from ckpt_archive.store.object_store import location

@@ -13,9 +13,7 @@ from ckpt_archive.store.bucket import Warmth, is_cold
 from ckpt_archive.store.protocol import list_pages
 from ckpt_archive.transfer.flow import flow
 
-EXPECTED: Mapping[str, str] = MappingProxyType(
-    {"GLACIER": "3 to 5 hours", "DEEP_ARCHIVE": "up to 12 hours", "COLD": "as long as its medium takes"}
-)
+EXPECTED: Mapping[str, str] = MappingProxyType({"GLACIER": "3 to 5 hours", "DEEP_ARCHIVE": "up to 12 hours"})
 """How long the tier "Standard" takes (Amazon S3 User Guide, "Understanding archive retrieval options")."""
 
 
@@ -51,9 +49,8 @@ def explain_cold(
     candidates = [key for key, name in classes.items() if name not in ("", "STANDARD")]
     cold, thawing = _warmth(connection, executor, candidates, classes)
     if not cold and not thawing:
-        return ColdError(
-            f"{place} can not be read yet: {error.message}", hint=f"`{thaw_command(place, rank)}` asks for it."
-        )
+        # A second root that is not mounted, or it has just become warm: whoever met it knows better.
+        return ColdError(f"{place} can not be read: {error.message}", hint=error.hint)
     names = sorted({classes[key] for key in [*cold, *thawing]})
     what = f"{len(cold) + len(thawing)} of {len(wanted)} objects of {place} lie in {' and '.join(names)}"
     takes = "; ".join(f"{EXPECTED[name]} from {name}" for name in names if name in EXPECTED) or "hours"

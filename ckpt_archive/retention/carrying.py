@@ -158,13 +158,15 @@ class _Carrying:
     # --- taken back ------------------------------------------------------------------------------------------------------
 
     def _take_back(self, changes: list[Change], moment: datetime) -> None:
+        # Before it is said that nothing ends, too: whoever reads that counts on it, also if we die before all tags are gone.
+        self._strip(change for change in changes if change.kind is Kind.TAKE_BACK)
+        self._leave_what_has_changed()  # it may have taken long
+        changes = [change for change in changes if change.place not in self._moved]
         for change in changes:
             if change.kind is Kind.TAKE_BACK:
                 told = self._voice.told(f"taken back: {change.reason}")
                 fating.revoke(self._store, self._archive_id, change.place, self._generations[change.place], told)
-        if self._bucket is not None:
-            for change in changes:
-                strip(self._voice, self._bucket, self._keys(change.place))
+        self._strip(changes)
         over = [change for change in changes if self._fate(change).is_over(self._plan.now)]
         for change in over:
             self._done.count(change)

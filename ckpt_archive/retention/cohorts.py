@@ -75,7 +75,7 @@ def cohorts(
         month_seconds: How long a month is.
         milestones: Which ones are milestones, ascending.
     """
-    chooser = _Chooser(policy, milestones)
+    chooser = Chooser(policy, milestones)
     last = horizon_seconds // every_seconds
     first = 1
     for end in _steps(policy.keep_newest, every_seconds, last, month_seconds):
@@ -98,8 +98,13 @@ def _steps(newer: int, every_seconds: int, last: int, month_seconds: int) -> lis
     return sorted(end for end in ends if 1 <= end <= last)
 
 
-class _Chooser:
-    """How many checkpoints of a stretch each class gets. Agrees with `Policy.choose`."""
+class Chooser:
+    """How many checkpoints of a stretch each class gets. Agrees with `Policy.choose`.
+
+    Args:
+        policy: Chooses.
+        milestones: Which ones are milestones, ascending.
+    """
 
     def __init__(self, policy: Policy, milestones: Sequence[int]) -> None:
         by_every: dict[int, RetentionClass] = {}

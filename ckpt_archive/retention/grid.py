@@ -58,7 +58,7 @@ def finest_seconds(found: tuple[Grid, ...], older_than_days: int) -> int | None:
 def duration_text(seconds: float) -> str:
     """Such as ``5 min``, ``1 h``, ``1.5 h``."""
     for unit, name in _UNITS:
-        if seconds >= unit and (seconds % unit == 0 or unit in (60, 3600) and seconds % (unit / 10) == 0):
+        if seconds >= unit and (seconds % unit == 0 or (unit in (60, 3600) and seconds % (unit / 10) == 0)):
             return f"{seconds / unit:g} {name}"
     return f"{seconds:g} s"
 

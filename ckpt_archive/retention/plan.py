@@ -4,7 +4,8 @@ The rules, in the order in which they count:
 
 1. What has ended is left alone. Whose end has come goes on to its end as it was announced, whatever a policy says now.
 2. What is held is neither announced nor tagged; what was announced for it is taken back.
-3. So it is for the newest checkpoints of a run, and for the one that a launch would go on from.
+3. So it is for the newest checkpoints of a run, and for the one that a launch would go on from; unless the whole run was
+   dropped.
 4. What no class chooses is kept: also what somebody gave a class that the policy does not have any more.
 5. All others are announced with the tag of the class that chooses them now. Had they another one, that is taken back first.
 
@@ -196,7 +197,8 @@ class RunPlan:
         changes: By checkpoint, newest first; of each in the order in which they are made.
         basis_of: What was known of the checkpoints that are changed: nothing is done to those of which something else is
             known by then.
-        in_use: The tags of all checkpoints that have not ended, as they are before and after.
+        in_use: The tags of all checkpoints that have not ended, as they are before and while it is carried out.
+        in_use_after: Likewise, when it is carried out.
         problems: What can not be planned, and why, for people.
         checkpoints: How many there are that have not ended.
     """
@@ -206,6 +208,7 @@ class RunPlan:
     changes: tuple[Change, ...] = ()
     basis_of: Mapping[Place, Surveyed] = field(default_factory=dict)
     in_use: frozenset[str] = frozenset()
+    in_use_after: frozenset[str] = frozenset()
     problems: tuple[str, ...] = ()
     checkpoints: int = 0
 
@@ -225,7 +228,7 @@ class RunPlan:
 
 def needs(basis: Basis, run: RunSurvey) -> Mapping[Place, Need]:
     """Of which checkpoints a plan has to know more, and what; `run` has nothing but their fates."""
-    protected = _protected(basis.policy, run)
+    protected = spared(basis.policy, run)
     found = {item.place: _need(basis, run.now, item, item.place in protected) for item in run.checkpoints}
     return {place: need for place, need in found.items() if need is not Need.NOTHING}
 
@@ -237,11 +240,12 @@ def plan_run(basis: Basis, run: RunSurvey) -> RunPlan:
         basis: The policy, and what the store can do.
         run: Its checkpoints, with all that `needs` asks for.
     """
-    protected = _protected(basis.policy, run)
+    protected = spared(basis.policy, run)
     changes: list[Change] = []
     problems: list[str] = []
     basis_of: dict[Place, Surveyed] = {}
-    in_use: set[str] = set()
+    before: set[str] = set()
+    after: set[str] = set()
     newer = 0
     alive = 0
     for item in run.checkpoints:
@@ -255,12 +259,30 @@ def plan_run(basis: Basis, run: RunSurvey) -> RunPlan:
             problems.append(f"{item.place}: {problem}")
         if not item.fate.has_ended:
             alive += 1
-            in_use.update([*item.fate.announced, item.fate.tagged])
+            tags = {*item.fate.announced, item.fate.tagged}
+            before |= tags
+            after |= _tags_after(tags, found)
         newer += not item.fate.is_over(run.now)
-    in_use.update(change.after for change in changes if change.kind in (Kind.ANNOUNCE, Kind.TAG))
     return RunPlan(
-        run.run, run.now, tuple(changes), basis_of, frozenset(in_use) - {""}, tuple(problems), checkpoints=alive
+        run=run.run,
+        now=run.now,
+        changes=tuple(changes),
+        basis_of=basis_of,
+        in_use=frozenset(before | after) - {""},
+        in_use_after=frozenset(after) - {""},
+        problems=tuple(problems),
+        checkpoints=alive,
     )
+
+
+def _tags_after(tags: set[str], changes: Sequence[Change]) -> set[str]:
+    """The tags that a checkpoint has, or is announced with, when all this is done to it."""
+    for change in changes:
+        if change.kind in (Kind.TAKE_BACK, Kind.ENDED):
+            tags = set()
+        elif change.kind in (Kind.ANNOUNCE, Kind.TAG):
+            tags = {*tags, change.after}
+    return tags
 
 
 def ends_at(
@@ -290,9 +312,20 @@ def created_at(info: ObjectInfo, now: datetime) -> datetime:
     return info.modified or now
 
 
-def _protected(policy: Policy, run: RunSurvey) -> Mapping[Place, str]:
+def is_given_up(run: RunSurvey) -> bool:
+    """Whether all that is there of a run was dropped: then nobody wants its newest ones either.
+
+    One that is committed afterwards makes this false again, and the newest ones are kept.
+    """
+    alive = [item.fate for item in run.checkpoints if not item.fate.is_over(run.now)]
+    return bool(alive) and all(fate.assigned == TRASH for fate in alive)
+
+
+def spared(policy: Policy, run: RunSurvey) -> Mapping[Place, str]:
     """The checkpoints that keep their data whatever their class, and why."""
     alive = [item.place for item in run.checkpoints if not item.fate.is_over(run.now)]
+    if is_given_up(run):
+        return {}
     newest = alive[: policy.keep_newest]
     which = (
         "the newest one of its run" if policy.keep_newest == 1 else f"one of the {policy.keep_newest} newest of its run"

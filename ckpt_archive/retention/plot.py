@@ -4,12 +4,13 @@ import io
 import itertools
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ckpt_archive.errors import InvalidInputError
 from ckpt_archive.retention.grid import duration_text, grids
 from ckpt_archive.retention.prices import SSD, STANDARD, PriceBook
-from ckpt_archive.retention.simulate import Outcome, Workload
+from ckpt_archive.retention.simulate import Outcome
+from ckpt_archive.retention.workload import Workload
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,7 +26,7 @@ _LAYERS = ("#cfe3f5", "#8fbfe6", "#4a90c9", "#1d5f97", "#0b3358", "#5b3a7e", "#2
 _GAP = 0.115  # between two labels of two lines, as a share of the axes' height
 _MOST_LINES = 8
 _MOST_LAYERS = 3
-_STYLE = {
+_STYLE: Any = {
     "font.family": "sans-serif",
     "font.size": 12.5,
     "svg.hashsalt": "ckpt-archive",
@@ -63,7 +64,7 @@ def draw(outcomes: Sequence[Outcome], workload: Workload, book: PriceBook, image
         raise InvalidInputError(
             "a plot needs matplotlib, which is not installed here", hint="pip install 'ckpt-archive[plot]'"
         ) from error
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(rc=_STYLE):
         figure = Figure(figsize=(13.33, 7.5), dpi=108)
         _cost(figure.add_axes((0.085, 0.165, 0.33, 0.6)), outcomes, workload)
         layered = sorted(outcomes[1:], key=lambda item: item.last.total_bytes)[:_MOST_LAYERS]

@@ -14,10 +14,11 @@ from ckpt_archive.disk.protocol import FileSystem, ReadableFile, parent
 from ckpt_archive.store import keys
 from ckpt_archive.store.body import Body
 from ckpt_archive.store.file_cold import ColdFiles
-from ckpt_archive.store.protocol import Listing, ObjectInfo, PartInfo, Sink, StoredBytes, StoreLimits, UploadInfo
+from ckpt_archive.store.protocol import Listing, ObjectInfo, PartInfo, Sink, Store, StoredBytes, StoreLimits, UploadInfo
+from ckpt_archive.store.retry import RetryingStore
 from ckpt_archive.store.tree import BUFFER_BYTES, Tree
 from ckpt_archive.store.tree import info as object_info
-from ckpt_archive.store.tree_uploads import Uploads
+from ckpt_archive.store.tree_uploads import LeftOver, Uploads
 
 # A file may be of any size; the number of parts bounds the names in one scratch folder.
 FILE_LIMITS = StoreLimits(min_part_size_bytes=1, max_part_size_bytes=1 << 50, max_parts=10_000)
@@ -78,6 +79,10 @@ class FileStore:
         a writer: whoever still writes gets an error.
         """
         return self._uploads.clean(before)
+
+    def left_over(self, before: datetime) -> Iterator[LeftOver]:
+        """What `clean` would remove."""
+        return self._uploads.left_over(before)
 
     @property
     def url(self) -> str:
@@ -246,3 +251,10 @@ class FileStore:
         for folder in folders:
             with self._tree.failures(folder):
                 self._tree.fs.sync_directory(self._tree.root + folder.rstrip("/"))
+
+
+def files_of(store: Store) -> FileStore | None:
+    """The store in a folder behind one that insists; None for any other store."""
+    while isinstance(store, RetryingStore):
+        store = store.inner
+    return store if isinstance(store, FileStore) else None

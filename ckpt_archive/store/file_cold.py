@@ -218,7 +218,7 @@ class ColdFiles:
             info = found.info()
         if info.storage_class:
             return Temperature(key, info.size_bytes, info.storage_class, Warmth.COLD)
-        until_at = self.thawed().get(_name(key))
+        until_at = self.thawed().get(thaw_name(key))
         if until_at is None or until_at <= self._clock.now():
             return Temperature(key, info.size_bytes, "", Warmth.WARM)
         return Temperature(key, info.size_bytes, COLD_CLASS, Warmth.THAWED, until_at)
@@ -275,7 +275,7 @@ class ColdFiles:
         with self._tree.failures(key):
             durable.make_directories(self._tree.fs, folder)
             try:
-                self._tree.fs.create(join(folder, f"{until_at:{_STAMP}}-{_name(key)}")).close()
+                self._tree.fs.create(join(folder, f"{until_at:{_STAMP}}-{thaw_name(key)}")).close()
             except FileExistsError:
                 return
 
@@ -305,7 +305,7 @@ def check_coolable(key: str) -> None:
         )
 
 
-def _name(key: str) -> str:
+def thaw_name(key: str) -> str:
     """What stands for a key in the name of a mark."""
     return sha256_hex(key.encode())
 

@@ -6,7 +6,7 @@ something about a rule that this SDK does not know, they are not handed on at al
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
@@ -56,7 +56,8 @@ class S3Bucket:
 
     def features(self) -> BucketFeatures:
         """See `Bucket.features`."""
-        with self._store.asking("read the versioning of", self.name) as (client, _):
+        versioned = False
+        with suppress(UnsupportedError), self._store.asking("read the versioning of", self.name) as (client, _):
             versioned = client.get_bucket_versioning(Bucket=self.name).get("Status") == "Enabled"
         try:
             with self._store.asking("read the Object Lock of", self.name) as (client, _):
@@ -86,12 +87,11 @@ class S3Bucket:
 
     def read_tags(self, key: str) -> Mapping[str, str]:
         """See `Bucket.read_tags`."""
-        try:
-            with self._store.asking("read the tags of", key) as (client, _):
-                answer = client.get_object_tagging(Bucket=self.name, Key=self._full(key))
-                return {tag["Key"]: tag["Value"] for tag in answer["TagSet"]}
-        except NotSetError:
-            return {}
+        found: dict[str, str] = {}
+        with suppress(NotSetError), self._store.asking("read the tags of", key) as (client, _):
+            answer = client.get_object_tagging(Bucket=self.name, Key=self._full(key))
+            found = {tag["Key"]: tag["Value"] for tag in answer["TagSet"]}
+        return found
 
     def write_tags(self, key: str, tags: Mapping[str, str]) -> None:
         """See `Bucket.write_tags`."""
@@ -107,33 +107,26 @@ class S3Bucket:
         """See `Bucket.read_lock`."""
         # Not by HEAD: to whoever lacks the right to see a lock, HEAD says the same as if there were none.
         full = self._full(key)
-        held, mode, until_at = False, "", None
-        try:
-            with self._about_locks("read the legal hold of", key) as client:
-                hold = client.get_object_legal_hold(Bucket=self.name, Key=full)
-            held = hold.get("LegalHold", {}).get("Status") == "ON"
-        except NotSetError:
-            pass
-        try:
-            with self._about_locks("read the lock of", key) as client:
-                lock = client.get_object_retention(Bucket=self.name, Key=full).get("Retention", {})
-            mode, until_at = lock.get("Mode", ""), lock.get("RetainUntilDate")
-        except NotSetError:
-            pass
-        return ObjectLockState(held, mode, until_at)
+        hold: Any = {}
+        with suppress(NotSetError), self._about_locks("read the legal hold of", key) as client:
+            hold = client.get_object_legal_hold(Bucket=self.name, Key=full).get("LegalHold", {})
+        lock: Any = {}
+        with suppress(NotSetError), self._about_locks("read the lock of", key) as client:
+            lock = client.get_object_retention(Bucket=self.name, Key=full).get("Retention", {})
+        return ObjectLockState(hold.get("Status") == "ON", lock.get("Mode", ""), lock.get("RetainUntilDate"))
 
     def write_legal_hold(self, key: str, *, on: bool) -> None:
         """See `Bucket.write_legal_hold`."""
+        full = self._full(key)
         with self._about_locks("hold" if on else "release", key) as client:
-            client.put_object_legal_hold(
-                Bucket=self.name, Key=self._full(key), LegalHold={"Status": "ON" if on else "OFF"}
-            )
+            client.put_object_legal_hold(Bucket=self.name, Key=full, LegalHold={"Status": "ON" if on else "OFF"})
 
     def write_retention(self, key: str, mode: str, until_at: datetime) -> None:
         """See `Bucket.write_retention`."""
+        full = self._full(key)
         wanted: Any = {"Mode": mode, "RetainUntilDate": until_at.astimezone(UTC)}
         with self._about_locks("lock", key) as client:
-            client.put_object_retention(Bucket=self.name, Key=self._full(key), Retention=wanted)
+            client.put_object_retention(Bucket=self.name, Key=full, Retention=wanted)
 
     def temperature(self, key: str) -> Temperature:
         """See `Bucket.temperature`."""
@@ -148,14 +141,15 @@ class S3Bucket:
 
     def request_thaw(self, key: str, *, days: int, tier: str) -> None:
         """See `Bucket.request_thaw`."""
-        if self.temperature(key).warmth is Warmth.WARM:
+        found = self.temperature(key)
+        if found.warmth is Warmth.WARM:
             return
-        wanted: Any = {"Days": days, "GlacierJobParameters": {"Tier": tier}}
-        try:
-            with self._store.asking("thaw", key) as (client, _):
-                client.restore_object(Bucket=self.name, Key=self._full(key), RestoreRequest=wanted)
-        except UnderWayError:
-            return
+        wanted: Any = {"GlacierJobParameters": {"Tier": tier}}
+        if found.storage_class != "INTELLIGENT_TIERING":
+            # What that brings back stays until nobody has read it for a while; to say for how long is refused.
+            wanted["Days"] = days
+        with suppress(UnderWayError), self._store.asking("thaw", key) as (client, _):
+            client.restore_object(Bucket=self.name, Key=self._full(key), RestoreRequest=wanted)
 
     def version_page(self, prefix: str, token: tuple[str, str] | None = None) -> VersionPage:
         """See `Bucket.version_page`."""

@@ -258,7 +258,9 @@ def _about_the_object(code: str, status: int, request: Request, what: str) -> er
     if code == "RestoreAlreadyInProgress":
         return UnderWayError(what, hint="Wait for it.")
     if code == "InvalidObjectState":
-        return errors.ColdError(what, hint="It is in a cold storage class: thaw it first (aws s3api restore-object).")
+        return errors.ColdError(
+            what, hint="It is in a cold storage class: thaw it first (`ckpt-archive thaw RUN STEP`)."
+        )
     return None
 
 

@@ -2,11 +2,16 @@
 
 from collections.abc import Callable, Iterator
 
-from ckpt_archive.errors import CkptArchiveError, DeniedError, NotFoundError, UnavailableError
+from ckpt_archive.errors import CkptArchiveError, DeniedError, UnavailableError
+from ckpt_archive.store.bucket import BucketFeatures, RawRule
 from ckpt_archive.store.probe import Capability, State
 from ckpt_archive.store.s3 import S3Store
+from ckpt_archive.store.s3_bucket import S3Bucket
 
 _Answer = tuple[State, str]
+
+_OUR_RULES = "ckpt-archive:"
+"""What the ids of rules begin with that `retention apply` writes, for this archive and others."""
 
 
 def features(store: S3Store, folder: str) -> Iterator[Capability]:
@@ -16,11 +21,12 @@ def features(store: S3Store, folder: str) -> Iterator[Capability]:
         store: On which to ask.
         folder: A scratch folder that holds an object `first`.
     """
+    bucket = S3Bucket(store)
     questions: tuple[tuple[str, Callable[[], _Answer]], ...] = (
-        ("versioning", lambda: _versioning(store)),
-        ("object_lock", lambda: _object_lock(store)),
-        ("lifecycle", lambda: _lifecycle(store)),
-        ("tagging", lambda: _tagging(store, f"{folder}first")),
+        ("versioning", lambda: _versioning(bucket.features())),
+        ("object_lock", lambda: _object_lock(bucket.features())),
+        ("lifecycle", lambda: _lifecycle(bucket.read_rules(), bucket.prefix)),
+        ("tagging", lambda: _tagging(bucket, f"{folder}first")),
     )
     for name, ask in questions:
         try:
@@ -32,45 +38,39 @@ def features(store: S3Store, folder: str) -> Iterator[Capability]:
         yield Capability(name, state, meaning)
 
 
-def _versioning(store: S3Store) -> _Answer:
-    with store.asking("read the versioning of", store.bucket) as (client, _):
-        answer = client.get_bucket_versioning(Bucket=store.bucket)
-    if answer.get("Status") == "Enabled":
+def _versioning(found: BucketFeatures) -> _Answer:
+    if found.versioned:
         return State.YES, "what is deleted stays as an old version, and is paid for, until a lifecycle rule removes it"
     return State.NO, "what is deleted is gone at once"
 
 
-def _object_lock(store: S3Store) -> _Answer:
-    try:
-        with store.asking("read the Object Lock of", store.bucket) as (client, _):
-            answer = client.get_object_lock_configuration(Bucket=store.bucket)
-    except NotFoundError:
-        answer = {}  # type: ignore[typeddict-item]
-    if answer.get("ObjectLockConfiguration", {}).get("ObjectLockEnabled") == "Enabled":
-        return State.YES, "objects can be held against deletion by anybody"
+def _object_lock(found: BucketFeatures) -> _Answer:
+    if found.object_lock:
+        return State.YES, "a legal hold is put on every object as well: nobody deletes what is held, by whatever tool"
     return State.NO, "a legal hold binds ckpt-archive only: whoever may delete objects still can"
 
 
-def _lifecycle(store: S3Store) -> _Answer:
-    try:
-        with store.asking("read the lifecycle rules of", store.bucket) as (client, _):
-            rules = client.get_bucket_lifecycle_configuration(Bucket=store.bucket)["Rules"]
-    except NotFoundError:
-        rules = []
-    if any("AbortIncompleteMultipartUpload" in rule for rule in rules):
-        return State.YES, f"{len(rules)} rules are set, and incomplete uploads are removed"
-    return State.YES, f"{len(rules)} rules are set, and none removes incomplete uploads"
+def _lifecycle(rules: tuple[RawRule, ...], prefix: str) -> _Answer:
+    ours = sum(str(rule.get("ID", "")).startswith(_OUR_RULES) for rule in rules)
+    told = f"{ours} rules of ckpt-archive are set and {len(rules) - ours} of others, which are left alone"
+    if any(_ends_uploads(rule, prefix) for rule in rules):
+        return State.YES, f"{told}; incomplete uploads are removed"
+    return State.YES, f"{told}; none removes incomplete uploads, which are paid for: `ckpt-archive retention apply`"
 
 
-def _tagging(store: S3Store, key: str) -> _Answer:
-    tags = [{"Key": "ckpt-archive-probe", "Value": "1"}]
-    with store.asking("tag", key) as (client, _):
-        client.put_object_tagging(
-            Bucket=store.bucket,
-            Key=store.full_key(key),
-            Tagging={"TagSet": tags},  # type: ignore[typeddict-item]
-        )
-        kept = client.get_object_tagging(Bucket=store.bucket, Key=store.full_key(key))["TagSet"]
-    if kept == tags:
+def _ends_uploads(rule: RawRule, prefix: str) -> bool:
+    """Whether it removes the incomplete uploads of this archive."""
+    chosen = rule.get("Filter")
+    both = chosen.get("And") if isinstance(chosen, dict) else None
+    begins = next(
+        (str(each["Prefix"]) for each in (both, chosen, rule) if isinstance(each, dict) and "Prefix" in each), ""
+    )
+    return "AbortIncompleteMultipartUpload" in rule and rule.get("Status") == "Enabled" and prefix.startswith(begins)
+
+
+def _tagging(bucket: S3Bucket, key: str) -> _Answer:
+    tags = {"ckpt-archive-probe": "1"}
+    bucket.write_tags(key, tags)
+    if bucket.read_tags(key) == tags:
         return State.YES, "retention can mark checkpoints with their class"
     return State.NO, "tags are lost: retention by class does not work here"

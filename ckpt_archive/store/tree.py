@@ -26,6 +26,7 @@ from ckpt_archive.store.protocol import ObjectInfo
 SCRATCH = ".tmp"
 COLD = ".cold"
 COLD_CLASS = "COLD"
+_ARCHIVE = "archive.json"
 """The storage class of what lies below the second root."""
 TEMPORARY_SUFFIX = ".new"
 BUFFER_BYTES = 1 << 20
@@ -134,10 +135,13 @@ class Tree:
             raise self._converted(error, what) from error
 
     def is_mounted(self) -> bool:
-        """Whether the root is there, and was prepared."""
-        with self.failures(self.root):
+        """Whether the root is there, and was prepared; a copy of an archive has no scratch, but what says that it is one."""
+        return self._is(self.scratch, Kind.DIRECTORY) or self._is(join(self.root, _ARCHIVE), Kind.FILE)
+
+    def _is(self, path: str, kind: Kind) -> bool:
+        with self.failures(path):
             try:
-                return self.fs.stat(self.scratch).kind is Kind.DIRECTORY
+                return self.fs.stat(path).kind is kind
             except _NOT_THERE:
                 return False
 

@@ -11,12 +11,13 @@ Parts are not made durable: a part that a power loss damaged is found when the p
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 
 from ckpt_archive import errors, strictjson
 from ckpt_archive.digest import crc32c, crc32c_from_hex, crc32c_hex
 from ckpt_archive.disk import durable
-from ckpt_archive.disk.protocol import FileStat, Kind, WritableFile, join
+from ckpt_archive.disk.protocol import FileStat, FileSystem, Kind, WritableFile, join
 from ckpt_archive.store import keys
 from ckpt_archive.store.body import Body
 from ckpt_archive.store.protocol import PartInfo, StoreLimits, UploadInfo
@@ -29,6 +30,25 @@ _TRASH_SUFFIX = ".trash"
 _MAX_RECORD_BYTES = 64 << 10
 _UPLOAD_ID = re.compile(r"[0-9A-Za-z-]{1,100}")
 _PART = re.compile(r"part-([0-9]{5})-([0-9]+)-([0-9a-f]{8})")
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOver:
+    """Something that a writer left behind.
+
+    Attributes:
+        key: Of the object that it was to become; "" if nobody knows.
+        name: The id of an upload, or the path of a temporary file.
+        size_bytes: What it takes.
+        written_at: When it was last written to.
+        is_upload: Whether it is an upload.
+    """
+
+    key: str
+    name: str
+    size_bytes: int
+    written_at: datetime
+    is_upload: bool = False
 
 
 class Uploads:
@@ -124,36 +144,43 @@ class Uploads:
                 found.append(UploadInfo(key, upload_id, moment(stat)))
         return tuple(found)
 
+    def left_over(self, before: datetime) -> Iterator[LeftOver]:
+        """The uploads and temporary files that nobody wrote to since `before`."""
+        for upload_id in self._ids():
+            found = self._found(upload_id)
+            if found is not None and found.written_at < before:
+                yield found
+        for tree in (self._tree, self._tree.cold):
+            if tree is not None and tree.is_mounted():
+                yield from _temporary(tree, before)
+
     def clean(self, before: datetime) -> int:
         """Remove the uploads and temporary files that nobody wrote to since `before`; how many there were."""
         removed = 0
-        with self._tree.failures(self._tree.scratch):
-            for entry in self._fs.list(self._tree.scratch):
-                path = join(self._tree.scratch, entry.name)
-                if entry.name.endswith((_TRASH_SUFFIX, TEMPORARY_SUFFIX)) and self._last_written(path, before) < before:
-                    remove = durable.remove_tree if entry.kind is Kind.DIRECTORY else durable.remove_if_there
-                    remove(self._fs, path)
-                    removed += 1
-        for upload_id in self._ids():
-            if self._last_touched(upload_id, before) < before:
-                self.abort(upload_id)
-                removed += 1
+        for left in list(self.left_over(before)):
+            if left.is_upload:
+                self.abort(left.name)
+            else:
+                with self._tree.failures(left.name):
+                    _remove_any(self._fs, left.name)
+            removed += 1
         return removed
 
-    def _last_touched(self, upload_id: str, otherwise: datetime) -> datetime:
+    def _found(self, upload_id: str) -> LeftOver | None:
+        """An upload; None if it was given up meanwhile. One of which nobody knows the key is one all the same."""
         folder = join(self._folder, upload_id)
         with self._tree.failures(upload_id):
             try:
-                names = [folder, *(join(folder, entry.name) for entry in self._fs.list(folder))]
+                stats = [self._fs.stat(folder)]
+                stats += [self._fs.stat(join(folder, entry.name)) for entry in self._fs.list(folder)]
             except FileNotFoundError:
-                return otherwise
-            return max(self._last_written(path, otherwise) for path in names)
-
-    def _last_written(self, path: str, otherwise: datetime) -> datetime:
-        try:
-            return moment(self._fs.stat(path))
-        except FileNotFoundError:
-            return otherwise
+                return None
+            try:
+                key, _ = self._record(upload_id)
+            except (FileNotFoundError, errors.IntegrityError):
+                key = ""
+        size_bytes = sum(stat.size_bytes for stat in stats if stat.kind is Kind.FILE)
+        return LeftOver(key, upload_id, size_bytes, max(map(moment, stats)), is_upload=True)
 
     def _ids(self) -> list[str]:
         with self._tree.failures(_UPLOADS):
@@ -217,6 +244,27 @@ class Uploads:
                 f"part {part.number} is no longer what was sent: {path}",
                 hint="It was damaged on this disk, perhaps by a power loss: send it again.",
             )
+
+
+def _temporary(tree: Tree, before: datetime) -> Iterator[LeftOver]:
+    with tree.failures(tree.scratch):
+        for entry in tree.fs.list(tree.scratch):
+            if not entry.name.endswith((_TRASH_SUFFIX, TEMPORARY_SUFFIX)):
+                continue
+            path = join(tree.scratch, entry.name)
+            try:
+                stat = tree.fs.stat(path)
+            except FileNotFoundError:
+                continue
+            if moment(stat) < before:
+                size_bytes = stat.size_bytes if stat.kind is Kind.FILE else 0
+                yield LeftOver("", path, size_bytes, moment(stat))
+
+
+def _remove_any(fs: FileSystem, path: str) -> None:
+    if durable.exists(fs, path):
+        remove = durable.remove_tree if fs.stat(path).kind is Kind.DIRECTORY else durable.remove_if_there
+        remove(fs, path)
 
 
 def _part(name: str) -> PartInfo:

@@ -55,13 +55,14 @@ class Asked:
     context: Mapping[str, str] = field(default_factory=dict, compare=False)
 
 
-def understood(method: str, target: str, headers: Mapping[str, str] = _NO_HEADERS) -> list[Asked]:
+def understood(method: str, target: str, headers: Mapping[str, str] = _NO_HEADERS, body: bytes = b"") -> list[Asked]:
     """What a request of path style asks: one right after the other.
 
     Args:
         method: Of HTTP.
         target: Path and query.
         headers: Their names in small letters.
+        body: What it begins with.
     """
     parts = urlsplit(target)
     query = parse_qs(parts.query, keep_blank_values=True)
@@ -75,6 +76,8 @@ def understood(method: str, target: str, headers: Mapping[str, str] = _NO_HEADER
         context["s3:ObjectCreationOperation"] = str(not {"uploads", "partNumber"} & query.keys()).lower()
         if "if-none-match" in headers:
             context["s3:if-none-match"] = headers["if-none-match"]
+    if action == "s3:PutObjectLegalHold":
+        context["s3:object-lock-legal-hold"] = "OFF" if b">OFF<" in body else "ON"
     return [
         Asked(action, key, context=context),
         *(Asked(right, key) for name, right in _ALONG.items() if name in headers),
@@ -85,7 +88,7 @@ def _of_object(method: str, query: Mapping[str, list[str]]) -> str:
     reads = method in ("GET", "HEAD")
     for name, (reading, changing) in _OF_OBJECTS.items():
         if name in query:
-            return reading if reads else changing
+            return reading if reads else changing.replace("Put", "Delete") if method == "DELETE" else changing
     if method == "DELETE" or "delete" in query:
         if "uploadId" in query:
             return "s3:AbortMultipartUpload"
@@ -106,10 +109,12 @@ def _of_bucket(method: str, query: Mapping[str, list[str]]) -> Asked:
     return Asked("s3:ListBucket" if method in ("GET", "HEAD") else "s3:CreateBucket", prefix, True, context)
 
 
-def _headers(data: bytes, start: int) -> dict[str, str]:
-    """Those of a request whose head is in its first chunk, as all are that the SDK sends."""
-    lines = data[start:].partition(b"\r\n\r\n")[0].decode("latin-1").split("\r\n")
-    return {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+def _understood(found: re.Match[bytes], data: bytes) -> list[Asked]:
+    """A request whose head is in its first chunk, as all are that the SDK sends; with them go its small bodies."""
+    head, _, body = data[found.end() :].partition(b"\r\n\r\n")
+    lines = (line.partition(":") for line in head.decode("latin-1").split("\r\n"))
+    headers = {name.strip().lower(): value.strip() for name, _, value in lines}
+    return understood(found[1].decode(), found[2].decode(), headers, body)
 
 
 class _Wire:
@@ -162,7 +167,7 @@ class _Wire:
                 found = _REQUEST.match(data) if is_request else None
                 if found is not None:
                     with self._lock:
-                        self.asked += understood(found[1].decode(), found[2].decode(), _headers(data, found.end()))
+                        self.asked += _understood(found, data)
                 other.sendall(data)
         with suppress(OSError):
             other.shutdown(socket.SHUT_WR)

@@ -11,11 +11,14 @@ from ckpt_archive.disk.posix import PosixFileSystem
 from ckpt_archive.errors import AlreadyExistsError, DeniedError, NotFoundError
 from ckpt_archive.store.body import Body
 from ckpt_archive.store.file import FileStore
+from ckpt_archive.store.bucket import RawRule
 from ckpt_archive.store.memory import MemoryStore
 from ckpt_archive.store.open import features_of
-from ckpt_archive.store.probe import PROBE_FOLDER, State, checksums_enforced, probe
+from ckpt_archive.store.probe import PROBE_FOLDER, ProbeReport, State, checksums_enforced, probe
 from ckpt_archive.store.protocol import ObjectInfo, Store
 from ckpt_archive.store.s3 import S3Store
+from ckpt_archive.store.s3_bucket import S3Bucket
+from ckpt_archive.strictjson import Json
 
 BASIC = ["conditional_create", "multipart", "pinned_read", "list_after_create", "clock", "create_race"]
 
@@ -73,7 +76,31 @@ def test_a_bucket_with_versions_and_locks(moto_store: S3Store) -> None:
     report = probe(store, nonce, more=features_of(store), budget_seconds=60)
     assert report.state("versioning") is State.YES
     assert report.state("object_lock") is State.YES
+    assert "put on every object" in meaning(report, "object_lock")
     store.close()
+
+
+def meaning(report: ProbeReport, name: str) -> str:
+    return next(item.meaning for item in report.capabilities if item.name == name)
+
+
+def test_whose_rules_there_are_and_whether_uploads_end(moto_store: S3Store) -> None:
+    bucket = S3Bucket(moto_store)
+
+    def told() -> str:
+        return meaning(probe(moto_store, nonce, more=features_of(moto_store), budget_seconds=60), "lifecycle")
+
+    def rule(name: str, prefix: str, status: str = "Enabled") -> RawRule:
+        ends: dict[str, Json] = {"AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 7}}
+        return {"ID": name, "Status": status, "Filter": {"Prefix": prefix}} | ends
+
+    assert "0 rules of ckpt-archive are set and 0 of others" in told()
+    bucket.write_rules([rule("elsewhere", "other/"), rule("off", "", "Disabled")])
+    assert "0 rules of ckpt-archive are set and 2 of others, which are left alone; none removes" in told()
+    bucket.write_rules([*bucket.read_rules(), rule(f"ckpt-archive:{bucket.prefix}:abort", bucket.prefix)])
+    assert "1 rules of ckpt-archive are set and 2 of others" in told()
+    assert told().endswith("incomplete uploads are removed")
+    bucket.write_rules(())
 
 
 def test_a_missing_bucket_is_the_callers_to_mend(moto_store: S3Store) -> None:

@@ -213,6 +213,9 @@ CALLS: dict[str, Callable[[SimDisk], object]] = {
     "disk.close": lambda disk: disk.reopen_beneath("/a", "file").close(),
     "disk.sync": lambda disk: disk.sync_file("/a/file"),
     "disk.make_directory": lambda disk: disk.make_directory("/a/new"),
+    "disk.make_symlink": lambda disk: disk.make_symlink("/a/new", "file"),
+    "disk.read_symlink": lambda disk: disk.read_symlink_beneath("/c", "link"),
+    "disk.set_modified": lambda disk: disk.reopen_beneath("/a", "file").set_modified(1),
     "disk.sync_directory": lambda disk: disk.sync_directory("/a"),
     "disk.rename": lambda disk: disk.rename("/a/file", "/a/new"),
     "disk.replace": lambda disk: disk.replace("/a/file", "/a/new"),
@@ -231,6 +234,8 @@ CELLS = [(kind, fault) for kind in CALLS for fault in CANDIDATES[kind] if fault 
 def test_a_call_that_fails_says_so_and_names_stay_as_they_were(kind: str, fault: Fault) -> None:
     disk = new_disk()
     put(disk, "/a/file", OLD, sync=True)
+    durable.make_directories(disk, "/c")
+    disk.make_symlink("/c/link", "file")
     before = [path for path, _ in disk.tree()]
     disk.world.inject(kind, fault)
     with pytest.raises(OSError, match=r"\[Errno") as caught:

@@ -4,10 +4,10 @@ It knows a handful of expressions and refuses all others, so that the file can n
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tests.terraform.module import MODULE, literal, parsed
+from tests.terraform.module import MODULE, Module, literal, parsed
 
 Values = Mapping[str, Any]
 
@@ -23,6 +23,59 @@ def resource() -> dict[str, Any]:
         assert isinstance(found, dict)
         return found
     raise AssertionError("no resource")
+
+
+def taken(value: Any, variable: str = "lifecycle_rules") -> Any:
+    """A value as a variable of the module takes it; what its type does not name, and Terraform would drop, is an error."""
+    return _converted(value, evaluated_type(str(Module.read(MODULE).variables[variable]["type"])), variable)
+
+
+def evaluated_type(text: str) -> str:
+    """The text of a type."""
+    return text.removeprefix("${").removesuffix("}") if text.startswith("${") else text
+
+
+_SCALARS: Mapping[str, tuple[type, ...]] = {"string": (str,), "number": (int, float), "bool": (bool,)}
+
+
+def _converted(value: Any, kind: str, where: str) -> Any:
+    head, _, inner = kind.partition("(")
+    inner = inner.removesuffix(")")
+    match head:
+        case "list":
+            assert isinstance(value, list), where
+            return [_converted(item, inner, f"{where}[]") for item in value]
+        case "map":
+            assert isinstance(value, dict), where
+            return {key: _converted(item, inner, f"{where}.{key}") for key, item in value.items()}
+        case "object":
+            fields = dict(_fields(inner.removeprefix("{").removesuffix("}")))
+            assert isinstance(value, dict), where
+            assert value.keys() <= fields.keys(), (where, value.keys() - fields.keys())
+            return {key: _member(value, key, field, where) for key, field in fields.items()}
+    assert isinstance(value, _SCALARS[head]), (where, value)
+    assert head == "bool" or not isinstance(value, bool), (where, value)
+    return value
+
+
+def _member(value: Values, key: str, kind: str, where: str) -> Any:
+    is_optional = kind.startswith("optional(")
+    if value.get(key) is None:
+        assert is_optional, f"{where}.{key} is missing"
+        return None
+    return _converted(
+        value[key], kind.removeprefix("optional(").removesuffix(")") if is_optional else kind, f"{where}.{key}"
+    )
+
+
+def _fields(text: str) -> Iterator[tuple[str, str]]:
+    depth, start = 0, 0
+    for at, letter in enumerate(f"{text},"):
+        depth += {"(": 1, "{": 1, ")": -1, "}": -1}.get(letter, 0)
+        if letter == "," and depth == 0:
+            name, _, kind = text[start:at].partition(" = ")
+            yield name.strip(), kind.strip()
+            start = at + 1
 
 
 def configuration(rules: list[dict[str, Any]]) -> list[dict[str, Any]]:

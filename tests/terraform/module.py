@@ -1,4 +1,4 @@
-"""Reads the Terraform module: its blocks, the references in its expressions, and its policies rendered as Terraform would."""
+"""Reads the Terraform module: its blocks, the references in its expressions, and its policies, rendered."""
 
 import importlib
 import json
@@ -143,7 +143,8 @@ def _inside(text: str) -> Iterator[str]:
 
 def _code(text: str, start: int) -> tuple[str, int]:
     """The code from `start` to the brace that closes it, and where that ends."""
-    depth, at, quoted = 1, start, []
+    depth, at = 1, start
+    quoted: list[int] = []
     while depth:
         letter = text[at]
         if quoted and letter == "\\":

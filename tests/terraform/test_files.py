@@ -1,4 +1,4 @@
-"""The Terraform module without Terraform: files that parse, names that exist, examples that fit, tables that say the truth."""
+"""The Terraform module without Terraform: files that parse, names that exist, examples that fit, tables that are true."""
 
 import json
 import re
@@ -146,10 +146,7 @@ def test_all_that_is_declared_is_used(folder: Path) -> None:
     assert module.variables.keys() == {name for root, name in used if root == "var"}
     assert module.locals.keys() == {name for root, name in used if root == "local"}
     assert {f"{name}" for name in module.data} == {
-        ".".join(parts[:2])
-        for _, body in module.everything()
-        for root, *parts in references(body)
-        if root == "data"
+        ".".join(parts[:2]) for _, body in module.everything() for root, *parts in references(body) if root == "data"
     }
 
 
@@ -158,7 +155,9 @@ def test_a_counted_resource_is_never_named_without_its_index() -> None:
     counted = [name for name, body in module.resources.items() if "count" in body or "for_each" in body]
     assert len(counted) > 10
     for where, body in module.everything():
-        for code in expressions([value for key, value in body.items() if key != "depends_on"] if isinstance(body, dict) else body):
+        for code in expressions(
+            [value for key, value in body.items() if key != "depends_on"] if isinstance(body, dict) else body
+        ):
             for name in counted:
                 assert not re.search(rf"{re.escape(name)}\.", code), (where, code)
 
@@ -166,7 +165,7 @@ def test_a_counted_resource_is_never_named_without_its_index() -> None:
 @pytest.mark.parametrize("folder", EXAMPLES, ids=short)
 def test_an_example_passes_what_the_module_takes(folder: Path) -> None:
     example, module = Module.read(folder), Module.read(MODULE)
-    (call,) = [body for body in example.calls.values()]
+    (call,) = example.calls.values()
     assert literal(call["source"]) == "../.."
     given = call.keys() - {"source", "providers", "depends_on"}
     assert given <= module.variables.keys()

@@ -7,7 +7,7 @@ from click.testing import CliRunner
 
 from ckpt_archive.archive import Archive
 from ckpt_archive.cli import cmd_push
-from ckpt_archive.commit.catalog import places, read_committed
+from ckpt_archive.commit.catalog import load_manifest, places
 from ckpt_archive.errors import ConflictError, InvalidInputError
 from ckpt_archive.promotion import Every
 from ckpt_archive.retention.policy_file import preset
@@ -20,7 +20,7 @@ from ckpt_archive.testing.staged import local_machine
 
 @pytest.fixture
 def node(tmp_path: Path) -> Node:
-    return Site().node(tmp_path / "node")
+    return Site(tmp_path).node()
 
 
 def test_a_milestone_is_promoted_although_the_rule_says_no(node: Node) -> None:
@@ -81,7 +81,7 @@ def test_what_was_pushed_as_a_milestone_is_one_under_the_policy(tmp_path: Path) 
     folder = write_tree(tmp_path / "out", {"model.bin": b"m"})
     archive_on(store).push(folder, "run", 1, milestone="v1", retention_class="release")
     (place,) = places(store, "run")
-    manifest = read_committed(store, place)
+    manifest = load_manifest(store, place).manifest
     assert manifest.promotion == {"rule": "milestone", "name": "v1"}
     assert manifest.retention_class == "release"
     chosen, why = preset("default").choose(manifest.promotion)
@@ -113,10 +113,22 @@ def test_the_command_line_says_both(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.delenv("CKPT_ARCHIVE_LAUNCH_KEY", raising=False)
     archive = Archive.create(url)
     folder = write_tree(tmp_path / "out", {"model.bin": b"m"})
-    arguments = [str(folder), "--run", "run", "--step", "1", "--milestone", "v1", "--class", "release", "--archive", url]
+    arguments = [
+        str(folder),
+        "--run",
+        "run",
+        "--step",
+        "1",
+        "--milestone",
+        "v1",
+        "--class",
+        "release",
+        "--archive",
+        url,
+    ]
     outcome = CliRunner().invoke(cmd_push.command, arguments, catch_exceptions=False)
     assert outcome.exit_code == 0
     store = archive.connection.store
     (place,) = places(store, "run")
-    manifest = read_committed(store, place)
+    manifest = load_manifest(store, place).manifest
     assert (manifest.promotion, manifest.retention_class) == ({"rule": "milestone", "name": "v1"}, "release")

@@ -12,13 +12,14 @@ from ckpt_archive.commit.committing import try_commit
 from ckpt_archive.commit.connection import Connection
 from ckpt_archive.commit.manifest import Manifest
 from ckpt_archive.commit.marker import Marker, write_marker
+from ckpt_archive.commit.marks import is_marked, mark
 from ckpt_archive.errors import ConflictError, DeniedError, IntegrityError, UnavailableError
 from ckpt_archive.log.batch import Batch
 from ckpt_archive.log.looking import Keep, forget
 from ckpt_archive.machine import Machine
 from ckpt_archive.maintain.budget import Budget
 from ckpt_archive.maintain.maintaining import maintain, sync
-from ckpt_archive.maintain.marks import forget_old, is_marked, mark
+from ckpt_archive.maintain.marks import forget_old
 from ckpt_archive.maintain.report import MaintainReport, State, StepReport
 from ckpt_archive.place import Place
 from ckpt_archive.store.memory import MemoryStore

@@ -87,7 +87,7 @@ def test_the_least_book() -> None:
     assert book.assumptions == ()
     assert book.price(STANDARD).title == STANDARD
     assert book.usd_a_month(STANDARD, 10**12) == 20
-    with pytest.raises(InvalidInputError, match="my.toml has no price for the storage class GLACIER"):
+    with pytest.raises(InvalidInputError, match=r"my\.toml has no price for the storage class GLACIER"):
         book.price("GLACIER")
 
 
@@ -105,8 +105,14 @@ def wrong(old: str, new: str) -> str:
         (wrong("2026-11-24", "2026-11-24T10:00:00"), "my.toml: written is datetime.datetime"),
         (wrong("written", "assumptions = 1\nwritten"), "my.toml: assumptions is 1. It must be texts"),
         (wrong("written", "assumptions = [1]\nwritten"), "my.toml: assumptions is [1]. It must be texts"),
-        (wrong("written", "writen = 1\nwritten"), "my.toml: writen means nothing in a price book. Did you mean written?"),
-        (wrong("written", "zzz = 1\nwritten"), "zzz means nothing in a price book. Here may stand assumptions, storage, w"),
+        (
+            wrong("written", "writen = 1\nwritten"),
+            "my.toml: writen means nothing in a price book. Did you mean written?",
+        ),
+        (
+            wrong("written", "zzz = 1\nwritten"),
+            "zzz means nothing in a price book. Here may stand assumptions, storage, w",
+        ),
         (wrong("[storage.SSD]", "[storage.SDD]"), "my.toml has no [storage.SSD]. Every price book has STANDARD"),
         ("written = 2026-11-24", "my.toml has no [storage.STANDARD]"),
         ("written = 2026-11-24\nstorage = 3", "my.toml: storage is 3. It must be tables, such as [storage.NAME]"),
@@ -117,12 +123,21 @@ def wrong(old: str, new: str) -> str:
         (wrong("month = 20", "month = true"), "storage.STANDARD.usd_per_tb_month is True"),
         (wrong("month = 20", 'month = "20"'), "storage.STANDARD.usd_per_tb_month is '20'"),
         (wrong("usd_per_tb_month = 20", ""), "storage.STANDARD.usd_per_tb_month is missing"),
-        (wrong("month = 20", "month = 20\nmin_days = 1.5"), "storage.STANDARD.min_days is 1.5. It must be an integer from 0 on"),
+        (
+            wrong("month = 20", "month = 20\nmin_days = 1.5"),
+            "storage.STANDARD.min_days is 1.5. It must be an integer from 0 on",
+        ),
         (wrong("month = 20", "month = 20\nmin_days = true"), "storage.STANDARD.min_days is True"),
         (wrong("month = 20", "month = 20\ntitle = ' '"), "storage.STANDARD.title is ' '. It must be a text"),
-        (wrong("month = 20", "month = 20\nmin_day = 1"), "storage.STANDARD.min_day means nothing in a price book. Did you mean min_days?"),
+        (
+            wrong("month = 20", "month = 20\nmin_day = 1"),
+            "storage.STANDARD.min_day means nothing in a price book. Did you mean min_days?",
+        ),
         (wrong("month = 20", "month = 20\nretrieval = 1"), "storage.STANDARD.retrieval is 1. It must be tables"),
-        (wrong("month = 20", "month = 20\nretrieval.Bulk.hour = 1"), "storage.STANDARD.retrieval.Bulk.hour means nothing"),
+        (
+            wrong("month = 20", "month = 20\nretrieval.Bulk.hour = 1"),
+            "storage.STANDARD.retrieval.Bulk.hour means nothing",
+        ),
         (wrong("month = 20", "month = 20\nretrieval.Bulk.hours = -1"), "storage.STANDARD.retrieval.Bulk.hours is -1"),
     ],
 )
@@ -134,6 +149,6 @@ def test_what_is_said_about_a_wrong_book(text: str, says: str) -> None:
 
 
 def test_a_book_that_is_not_there() -> None:
-    with pytest.raises(InvalidInputError, match="there is no price book 'gold'. There are hdd, aws"):
+    with pytest.raises(InvalidInputError, match=r"there is no price book 'gold'\. There are hdd, aws"):
         shipped("gold")
     assert prices.shipped() == prices.shipped("hdd")

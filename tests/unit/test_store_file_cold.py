@@ -15,6 +15,7 @@ from ckpt_archive.disk.posix import PosixFileSystem
 from ckpt_archive.errors import (
     AlreadyExistsError,
     CapacityError,
+    CkptArchiveError,
     ColdError,
     ConflictError,
     IntegrityError,
@@ -30,6 +31,7 @@ from ckpt_archive.testing.checkpoints import ARCHIVE_ID, NOON, ManualClock
 from ckpt_archive.testing.simulation.clock import SimClock
 from ckpt_archive.testing.simulation.disk import SimDisk
 from ckpt_archive.testing.simulation.faults import Fault
+from ckpt_archive.testing.simulation.platter import ERRNO
 from ckpt_archive.testing.simulation.world import World
 
 CONTENT = b"bytes of a tensor " * 100
@@ -71,7 +73,7 @@ def files(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir())
 
 
-# --- there and back --------------------------------------------------------------------------------------------------------
+# --- there and back -------------------------------------------------------------------------------------------------------
 
 
 def test_what_is_cold_is_read_as_before(store: FileStore, root: Path, second: Path) -> None:
@@ -177,7 +179,7 @@ def test_a_damaged_copy_does_not_take_the_place_of_a_link(store: FileStore, root
     assert (root / KEY).is_symlink()
 
 
-# --- the second root --------------------------------------------------------------------------------------------------------
+# --- the second root ------------------------------------------------------------------------------------------------------
 
 
 def test_attach_may_be_repeated(store: FileStore, second: Path) -> None:
@@ -306,19 +308,16 @@ def test_the_hot_disk_is_full_when_it_is_thawed(store: FileStore, root: Path) ->
 
 def test_somebody_deletes_it_while_it_is_copied(root: Path, store: FileStore) -> None:
     class Racing(PosixFileSystem):
-        def make_symlink(self, path: str, target: str) -> None:
-            super().make_symlink(path, target)
-
         def link(self, old: str, new: str) -> None:
             super().link(old, new)
             (root / KEY).unlink()
 
-    with pytest.raises(Exception, match=r"not there|no archive"):
+    with pytest.raises(CkptArchiveError, match=r"not there"):
         FileStore(Racing(), str(root)).cold.cool(KEY)
     assert not os.path.lexists(root / KEY), "what was deleted does not come back"
 
 
-# --- at every I/O -----------------------------------------------------------------------------------------------------------
+# --- at every I/O ---------------------------------------------------------------------------------------------------------
 
 
 class DiedError(BaseException):
@@ -425,8 +424,6 @@ def outcome(disk: SimDisk) -> list[tuple[str, str, bytes]]:
 @pytest.mark.parametrize("action", [cool, thaw, cool_again])
 @pytest.mark.parametrize("fault", [Fault.NO_ROOM, Fault.WRITE_ERROR, Fault.READ_ERROR, Fault.SYNC_FAILED])
 def test_any_call_fails_once_and_nothing_is_lost(action: Callable[[FileStore], None], fault: Fault) -> None:
-    from ckpt_archive.testing.simulation.platter import ERRNO
-
     class Failing(Dying):
         def _count(self) -> None:
             self.ios += 1
@@ -440,9 +437,8 @@ def test_any_call_fails_once_and_nothing_is_lost(action: Callable[[FileStore], N
         failed = False
         try:
             action(sim_store(disk, 2))
-        except Exception as error:
+        except CkptArchiveError:  # and no OSError
             failed = True
-            assert hasattr(error, "hint"), error
         disk.dies_at = -1
         assert content(sim_store(disk, 3)) == CONTENT
         action(sim_store(disk, 4))

@@ -10,14 +10,16 @@ from ckpt_archive.commit.fate import Fate
 from ckpt_archive.commit.latest import Standing
 from ckpt_archive.commit.launch import LaunchRequest, Resumption, open_launch
 from ckpt_archive.contribution import Contribution
-from ckpt_archive.errors import InvalidInputError
 from ckpt_archive.machine import Machine
 from ckpt_archive.place import Place
-from ckpt_archive.retention.carrying import Done, carry_out
-from ckpt_archive.retention.plan import Change, plan_run
+from ckpt_archive.retention import apply as applying
+from ckpt_archive.retention import assigning, dropping, holding, periodic, undropping
+from ckpt_archive.retention.apply import plan_again
+from ckpt_archive.retention.dropping import Selection
+from ckpt_archive.retention.in_force import read_in_force, read_policy
+from ckpt_archive.retention.planning import Plan, make_plan
 from ckpt_archive.retention.policy import Policy, RetentionClass
-from ckpt_archive.retention.rules import difference, rules_of, without_transitions
-from ckpt_archive.retention.survey import basis_of, runs, survey_run
+from ckpt_archive.retention.policy_file import preset
 from ckpt_archive.retention.voice import Voice
 from ckpt_archive.testing.archives import SMALL
 from ckpt_archive.testing.checkpoints import ARCHIVE_ID, INLINE, contribute_files
@@ -89,60 +91,70 @@ def class_of(connection: Connection, policy: Policy, place: Place, fate: Fate) -
     return policy.choose(manifest.promotion, manifest.retention_class, fate.assigned)[0]
 
 
-IN_FORCE: dict[int, Policy] = {}
-
-
-def _carry(site: Site, process: Process, policy: Policy) -> Done:
-    machine, connection = site.machine(process), site.connection(process)
-    voice = Voice(machine, connection, "tester", policy.sha256)
-    basis = basis_of(connection, policy)
-    done = Done()
-    in_use: set[str] = set()
-    plans = []
-    for run in runs(connection.store):
-        plan = plan_run(basis, survey_run(machine, connection, basis, run).run)
-        in_use |= plan.in_use
-        plans.append(plan)
-    bucket = connection.bucket
-    assert bucket is not None
-    wanted = list(rules_of(policy, bucket.prefix, in_use))
-    if not site.history.transitions:
-        wanted = [left for rule in wanted if (left := without_transitions(rule)) is not None]
-    bucket.write_rules(difference(wanted, bucket.read_rules(), bucket.prefix).configuration())
-    for plan in plans:
-        carry_out(voice, policy, plan, done)
-    return done
+def in_force(site: Site) -> Policy | None:
+    """The policy in force."""
+    applied = read_in_force(site.store, ARCHIVE_ID).applied
+    return None if applied is None else read_policy(site.store, applied)
 
 
 def apply(site: Site, process: Process, policy: Policy) -> bool:
     """Put a policy into force; whether nothing was left to whoever comes next."""
-    IN_FORCE[id(site)] = policy
-    done = _carry(site, process, policy)
-    return not done.moved and not done.left
+    machine, connection = site.machine(process), site.connection(process)
+    plan = make_plan(machine, connection, policy)
+    plan = plan_again(machine, connection, policy, plan.id)
+    outcome = applying.apply(Voice(machine, connection, "owner", policy.sha256), plan)
+    return outcome.is_complete and not plan.problems
 
 
 def maintain(site: Site, process: Process) -> bool:
     """Carry out the policy in force; whether nothing was left to whoever comes next."""
-    if id(site) not in IN_FORCE:
-        return False
-    done = _carry(site, process, IN_FORCE[id(site)])
-    return not done.moved and not done.left
+    machine, connection = site.machine(process), site.connection(process)
+    passed = periodic.go_through(
+        lambda policy: Voice(machine, connection, "maintainer", policy), connection.store, ARCHIVE_ID, lambda: True
+    )
+    left = passed.left or passed.busy or passed.problems or passed.done.moved or passed.done.left
+    return passed.was_due and not left
 
 
-def _not_there(*_: object) -> None:
-    raise InvalidInputError("not there yet")
+def drop(site: Site, process: Process, about: Place | str) -> None:
+    """Drop a checkpoint, or a run as a whole."""
+    policy = in_force(site) or preset("default")
+    machine, connection = site.machine(process), site.connection(process)
+    dropping.drop(machine, connection, policy, _selected(about), reason="it failed", actor="researcher")
 
 
-hold = release = drop = undrop = assign = _not_there
+def undrop(site: Site, process: Process, about: Place | str) -> None:
+    """Take that back."""
+    machine, connection = site.machine(process), site.connection(process)
+    undropping.undrop(machine, connection, _selected(about), reason="it did not", actor="researcher")
 
 
-def changes_left(machine: Machine, connection: Connection, policy: Policy) -> list[Change]:
+def _selected(about: Place | str) -> Selection:
+    if isinstance(about, str):
+        return Selection(about, whole_run=True)
+    return Selection(about.run, about.step, about.step, about.attempt)
+
+
+def assign(site: Site, process: Process, about: Place | str, name: str) -> None:
+    """Give a checkpoint a class."""
+    assert isinstance(about, Place)
+    policy = in_force(site) or preset("default")
+    machine, connection = site.machine(process), site.connection(process)
+    assigning.assign(machine, connection, policy, about, name, reason="it is good", actor="researcher")
+
+
+def hold(site: Site, process: Process, about: Place | str, case: str) -> None:
+    """Hold a checkpoint or a run."""
+    run, place = (about, None) if isinstance(about, str) else (about.run, about)
+    holding.hold(site.machine(process), site.connection(process), run, place, case, "it is asked for", "counsel")
+
+
+def release(site: Site, process: Process, about: Place | str, case: str) -> None:
+    """Release a checkpoint or a run."""
+    run, place = (about, None) if isinstance(about, str) else (about.run, about)
+    holding.release(site.machine(process), site.connection(process), run, place, case, "it is over", "counsel")
+
+
+def planned(machine: Machine, connection: Connection, policy: Policy) -> Plan:
     """What a plan made now would change."""
-    basis = basis_of(connection, policy)
-    plans = [plan_run(basis, survey_run(machine, connection, basis, run).run) for run in runs(connection.store)]
-    return [change for plan in plans for change in plan.changes]
-
-
-def rules_left(machine: Machine, connection: Connection, policy: Policy) -> object:
-    """How the rules of the bucket differ."""
-    return None
+    return make_plan(machine, connection, policy, show=None)

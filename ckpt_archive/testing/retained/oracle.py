@@ -18,6 +18,9 @@ SLOWEST = timedelta(hours=6)
 """A pass takes no longer in these histories."""
 TAG = "ckpt-archive-class"
 
+_MARKS = ("index/", "retention/")
+"""Marks: who has lost them does something twice."""
+
 _DATA = re.compile(r"data/(?P<run>[^/]+)/(?P<attempt>\d+)/(?P<step>\d+)/")
 _MANIFEST = re.compile(r"manifests/(?P<run>[^/]+)/(?P<attempt>\d+)/(?P<step>\d+)\.json")
 _SAID = re.compile(r"runs/(?P<run>[^/]+)/retention/(?P<attempt>\d+)/(?P<step>\d+)/(?P<name>.+)\.json")
@@ -138,7 +141,7 @@ class Oracle:
             self._created[key] = info
             self._tags[key] = {}
             return
-        if not key.startswith("index/"):
+        if not key.startswith(_MARKS):
             self._for_good[key] = info
         if found := _MANIFEST.fullmatch(key):
             place = Place(found["run"], _inverted(found["attempt"]), _inverted(found["step"]))
@@ -278,6 +281,10 @@ class Oracle:
         """Somebody begins to release."""
         self._holds.get(about, set()).discard(case)
 
+    def holds(self) -> list[tuple[Place | str, str]]:
+        """What is held, for which case."""
+        return sorted(((about, case) for about, cases in self._holds.items() for case in cases), key=str)
+
     def held_for(self, place: Place) -> set[str]:
         """The cases for which it was promised that a checkpoint stays."""
         known = self.known.get(place)
@@ -294,7 +301,7 @@ class Oracle:
             latest: By run: what a launch would go on from.
             listed: The checkpoints that readers are told to be there.
         """
-        for run in {place.run for place in self.known} - self.given_up:
+        for run in sorted({place.run for place in self.known} - self.given_up):
             for place in self.newest(run, self.keep_newest):
                 known = self.known[place]
                 self._check(known.is_whole, f"{place} is one of the {self.keep_newest} newest, and is lost")
@@ -322,11 +329,11 @@ class Oracle:
         """
         was_there = set(before)
         now = self._now()
-        for run in {place.run for place in was_there} - self.given_up:
+        for run in sorted({place.run for place in was_there} - self.given_up):
             alive = [place for place in self.newest(run, len(self.known)) if not self.known[place].is_over(now)]
             head = latest.get(run)
             protected = {*alive[:keep_newest], *([head] if head else [])}
-            for place in protected & was_there:
+            for place in sorted(protected & was_there):
                 known = self.known[place]
                 if known.is_over(now):
                     continue

@@ -12,7 +12,7 @@ CASES = ("case-1", "case-2")
 ASSIGNED = ("short", "hourly", "long", "keeper")
 
 _KEEPS = (1, 2, 3, 5, 9, 14)
-_MOST_REQUESTS = 70
+_MOST_REQUESTS = 90
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,11 +203,11 @@ class History:
 
     def spelled(self) -> str:
         """For people."""
-        lines = [
+        first = (
             f"history {self.seed}: versioned={self.versioned} lock={self.object_lock} transitions={self.transitions} "
             f"insists={self.insists}"
-        ]
-        return "\n".join([*lines, *(f"  {number:3d} {step}" for number, step in enumerate(self.steps))])
+        )
+        return "\n".join([first, *(f"  {number:3d} {step}" for number, step in enumerate(self.steps))])
 
 
 def draw(seed: int) -> History:
@@ -223,7 +223,7 @@ class _Drawing:
         self._object_lock = self._chance.random() < 0.3
         # Others change their policy often, and K with it.
         self._same_k = self._chance.choice((1, 2, 2, 3, None, None))
-        self._violence = self._chance.choice((0.0, 0.3, 0.7))
+        self._violence = self._chance.choice((0.0, 0.4, 0.8))
         self._crowd = self._chance.choice((0.1, 0.4, 0.8))
         self._dies_after = self._chance.random() if self._chance.random() < 0.25 else 1.0
 
@@ -265,7 +265,7 @@ class _Drawing:
         chance = self._chance
         strikes: list[Strike] = []
         while chance.random() < self._violence and len(strikes) < 3:
-            strikes.append(Strike(chance.choice(tuple(Blow)), chance.randrange(_MOST_REQUESTS)))
+            strikes.append(Strike(chance.choice(tuple(Blow)), int(_MOST_REQUESTS * chance.random() ** 2)))
         return Actor(deed, tuple(strikes), chance.choice((0, 0, 0, -48, -7, 5, 48)))
 
     def _deed(self, *, maintained: bool) -> Deed:
