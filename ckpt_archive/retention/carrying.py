@@ -160,8 +160,7 @@ class _Carrying:
     def _take_back(self, changes: list[Change], moment: datetime) -> None:
         # Before it is said that nothing ends, too: whoever reads that counts on it, also if we die before all tags are gone.
         self._strip(change for change in changes if change.kind is Kind.TAKE_BACK)
-        self._leave_what_has_changed()  # it may have taken long
-        changes = [change for change in changes if change.place not in self._moved]
+        changes = self._still_in_time(changes)
         for change in changes:
             if change.kind is Kind.TAKE_BACK:
                 told = self._voice.told(f"taken back: {change.reason}")
@@ -181,6 +180,23 @@ class _Carrying:
                 event_id = self._voice.tell(ENDING, batch, moment, f"taken back: {batch[0].reason}")
             for change in batch:
                 self._cleared(change, event_id)
+
+    def _still_in_time(self, changes: list[Change]) -> list[Change]:
+        """Without those that somebody else was busy with, or whose end has come, while their tags were removed."""
+        taking = [change for change in changes if change.kind is Kind.TAKE_BACK]
+        if taking:
+            fates = read_fates(self._store, self._plan.run)
+            self._leave(
+                change.place
+                for change in taking
+                if fates.is_over(change.place) or _differs(fates, self._plan.basis_of[change.place])
+            )
+        return [change for change in changes if change.place not in self._moved]
+
+    def _strip(self, changes: Iterable[Change]) -> None:
+        if self._bucket is not None:
+            for change in changes:
+                strip(self._voice, self._bucket, self._keys(change.place))
 
     def _are_others_tagging(self) -> bool:
         """Whether somebody began to tag who may not know what was taken back, and is slow or dead: his last tag may come."""

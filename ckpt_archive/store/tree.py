@@ -26,8 +26,8 @@ from ckpt_archive.store.protocol import ObjectInfo
 SCRATCH = ".tmp"
 COLD = ".cold"
 COLD_CLASS = "COLD"
-_ARCHIVE = "archive.json"
 """The storage class of what lies below the second root."""
+_ARCHIVE = "archive.json"
 TEMPORARY_SUFFIX = ".new"
 BUFFER_BYTES = 1 << 20
 

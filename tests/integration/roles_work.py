@@ -13,22 +13,35 @@ from ckpt_archive.digest import sha256_hex
 from ckpt_archive.store.body import Body
 from ckpt_archive.store.s3 import S3Store
 from ckpt_archive.store.s3_connection import Connection
-from ckpt_archive.testing.recorded_wire import recorded
+from ckpt_archive.testing.recorded_wire import Asked, recorded
 
 RUN = "run-a"
-PART_BYTES = 5 << 20
-BIG = b"w" * (2 * PART_BYTES + 1000)
+_PART_BYTES = 5 << 20
+_BIG = b"w" * (2 * _PART_BYTES + 1000)
 
-TRAINER = """
+_TRAINER = """
 import sys
 from ckpt_archive import Archive, Every
 
 run = Archive.open().run("run-a", staging=sys.argv[1], promote=Every(1), agent="external", on_error="raise")
-restored = run.resume(to=sys.argv[2])
-assert restored.step == 100
+assert run.resume(to=sys.argv[2]).step == 100
 for step, weight in ((200, b"w"), (300, b"v")):
     with run.checkpoint(step=step) as checkpoint:
         (checkpoint.path / "model.bin").write_bytes(weight * int(sys.argv[3]))
+"""
+
+POLICY = """
+version = 1
+default = "recent"
+keep_newest = 1
+{owner}
+
+[classes.recent]
+keep_for = "30d"
+{lock}
+
+[classes.kept]
+keep_for = "60d"
 """
 
 
@@ -36,37 +49,44 @@ class Work(AbstractContextManager["Work"]):
     """An archive on a server, and what is asked of it by processes that this starts.
 
     Attributes:
-        asked: All of it, in order.
+        asked: What was asked since the last role took over.
+        roles: By role: what it asked.
     """
 
     def __init__(self, connection: Connection, bucket: str, prefix: str, folder: Path) -> None:
         self.bucket = bucket
         self.prefix = prefix
         self.folder = folder
-        self.url = f"s3://{bucket}/{prefix}"
         self.store = S3Store(bucket, prefix, connection=connection)
-        self._connection = connection
-        assert connection.endpoint_url is not None
-        self._recording = recorded(int(connection.endpoint_url.rpartition(":")[2]))
-
-    def __enter__(self) -> Self:
-        port, self.asked = self._recording.__enter__()
-        connection = self._connection
-        assert connection.endpoint_url is not None
+        self.roles: dict[str, list[Asked]] = {}
+        self.asked: list[Asked] = []
         self._environment = {
             **os.environ,
-            "AWS_ENDPOINT_URL": f"{connection.endpoint_url.rpartition(':')[0]}:{port}",
             "AWS_ACCESS_KEY_ID": str(connection.access_key),
             "AWS_SECRET_ACCESS_KEY": str(connection.secret_key),
             "AWS_REGION": str(connection.region),
-            "CKPT_ARCHIVE_URL": self.url,
+            "CKPT_ARCHIVE_URL": self.store.url,
             "CKPT_ARCHIVE_ACTOR": "somebody",
         }
+        assert connection.endpoint_url is not None
+        self._host, _, port = connection.endpoint_url.rpartition(":")
+        self._recording = recorded(int(port))
+
+    def __enter__(self) -> Self:
+        port, self.asked = self._recording.__enter__()
+        self.endpoint_url = f"{self._host}:{port}"
+        self._environment["AWS_ENDPOINT_URL"] = self.endpoint_url
         return self
 
     def __exit__(self, *error: Any) -> None:
         self._recording.__exit__(*error)
         self.store.close()
+
+    def took(self, role: str) -> None:
+        """What was asked up to now was asked by that role; "" for one that is none."""
+        if role:
+            self.roles.setdefault(role, []).extend(self.asked)
+        self.asked.clear()
 
     def process(self, words: Sequence[str], *, exits: Sequence[int] = (0,)) -> str:
         """Start one, and wait for it: what it printed."""
@@ -94,34 +114,115 @@ class Work(AbstractContextManager["Work"]):
             (folder / f"{file}.bin").write_bytes(data)
         return str(folder)
 
+    def policy(self, *, lock: bool = False, owner: str = "ckpt-archive") -> str:
+        """A policy file."""
+        text = POLICY.format(
+            owner=f'lifecycle_owner = "{owner}"', lock='lock = { mode = "GOVERNANCE", for = "1d" }' if lock else ""
+        )
+        path = self.folder / "retention.toml"
+        path.write_text(text, encoding="utf-8")
+        return str(path)
 
-def job(work: Work) -> None:
-    """Push, resume, train, and go on with an upload that was broken off."""
+
+def push_and_train(work: Work) -> None:
+    """A job: push, resume, train, go on with an upload that was broken off."""
     folder = work.files("pushed", model=b"m" * 100_000, small=b"s")
     work.run("push", folder, "--run", RUN, "--step", "100")
     work.run("push", folder, "--run", RUN, "--step", "100")
     ssd = str(work.folder / "ssd")
-    work.process(["-c", TRAINER, ssd, str(work.folder / "resumed"), str(len(BIG))])
+    work.process(["-c", _TRAINER, ssd, str(work.folder / "resumed"), str(len(_BIG))])
     # Somebody has begun to send it, and died.
-    key = layout.data_object(RUN, 1, 200, 0, sha256_hex(BIG))
+    key = layout.data_object(RUN, 1, 200, 0, sha256_hex(_BIG))
     upload = work.store.start_upload(key)
-    work.store.upload_part(key, upload, 1, Body.of(BIG[:PART_BYTES]))
+    work.store.upload_part(key, upload, 1, Body.of(_BIG[:_PART_BYTES]))
     work.run("drain", "--staging", ssd, "--maintain", "external", "--part-size", "5MiB")
+    work.took("job")
 
 
-def auditor(work: Work) -> None:
-    """Ask the index, look at records, verify them."""
+def push_more(work: Work) -> None:
+    """A job: another checkpoint, so that one more is not among the newest."""
+    work.run("push", work.files("more", model=b"n" * 100_000), "--run", RUN, "--step", "400")
+    work.took("job")
+
+
+def maintain(work: Work) -> None:
+    """Seal, index, carry out the policy in force."""
+    work.run("maintain")
+    work.run("index", "compact")
+    work.run("index", "vacuum")
+    work.took("maintainer")
+
+
+def audit(work: Work) -> None:
+    """Ask the index, look at records, compare index and log."""
     work.run("query", "SELECT run, step FROM checkpoints")
     work.run("ls")
     work.run("ls", RUN)
-    work.run("show", RUN, "200")
-    work.run("verify", RUN)
+    work.run("show", RUN, "400")
     work.run("index", "check")
+    work.took("auditor")
 
 
-def restorer(work: Work) -> None:
-    """Fetch a checkpoint, and one that is in an object with others."""
+def restore(work: Work) -> None:
+    """Fetch a checkpoint, the newest one, check every byte."""
     work.run("ls", RUN)
     work.run("restore", RUN, "100", "--to", str(work.folder / "whole"))
     work.run("restore", RUN, "--to", str(work.folder / "newest"))
+    work.run("verify", RUN)
     work.run("verify", RUN, "100", "--deep")
+    work.took("restorer")
+
+
+def thaw(work: Work) -> None:
+    """Ask for what is cold; needs a store that knows storage classes."""
+    work.run("push", work.files("frozen", model=b"f" * 1000), "--run", RUN, "--step", "500")
+    key = next(item.key for item in work.store.list("data/").objects)
+    full = work.store.full_key(key)
+    work.store.client.copy_object(
+        Bucket=work.bucket, Key=full, CopySource={"Bucket": work.bucket, "Key": full}, StorageClass="GLACIER"
+    )
+    work.took("")
+    work.run("thaw", RUN, "500", "--yes")
+    work.took("restorer")
+
+
+def apply(work: Work) -> None:
+    """Put a policy in force."""
+    policy = work.policy(lock=True)
+    work.run("retention", "plan", "--policy", policy)
+    work.run("retention", "apply", "--policy", policy, "--yes")
+    work.run("retention", "drift", "--policy", policy, exits=(0, 1))
+    work.took("lifecycle_admin")
+
+
+def decide(work: Work) -> None:
+    """Hold and release, give another class, drop and take back."""
+    work.run("retention", "hold", RUN, "100", "--case", "A-1", "--reason", "claim")
+    work.run("retention", "hold", RUN, "--case", "A-2", "--reason", "claim")
+    work.run("retention", "release", RUN, "--case", "A-2", "--reason", "settled")
+    work.run("retention", "release", RUN, "100", "--case", "A-1", "--reason", "settled")
+    work.run("usage")
+    work.took("lifecycle_admin")
+
+
+def erase(work: Work) -> None:
+    """Delete every version of what a checkpoint's data is."""
+    folder = work.store.full_key(layout.data_folder(RUN, 0, 100))
+    client = S3Store(
+        work.bucket,
+        connection=Connection(
+            work.endpoint_url,
+            work._environment["AWS_ACCESS_KEY_ID"],
+            work._environment["AWS_SECRET_ACCESS_KEY"],
+            work._environment["AWS_REGION"],
+        ),
+    ).client
+    versions = client.list_object_versions(Bucket=work.bucket, Prefix=folder)
+    for version in versions["Versions"]:
+        client.delete_object(
+            Bucket=work.bucket,
+            Key=version["Key"],
+            VersionId=version["VersionId"],
+            BypassGovernanceRetention=True,
+        )
+    work.took("eraser")

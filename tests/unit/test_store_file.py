@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import os
+import shutil
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -203,6 +204,14 @@ def test_the_disk_is_not_mounted(store: FileStore, root: Path) -> None:
         with pytest.raises(UnavailableError, match="Perhaps the disk is not mounted"):
             question()
     assert not list(root.iterdir()), "nothing may be written onto the wrong disk"
+
+
+def test_a_copy_of_an_archive_comes_without_scratch_and_is_read(store: FileStore, root: Path) -> None:
+    store.create("archive.json", Body.of(b"{}"))
+    shutil.rmtree(root / ".tmp")
+    assert store.list("data/").objects == ()
+    with pytest.raises(NotFoundError):
+        store.head(KEY)
 
 
 def test_a_root_that_nobody_prepared_is_no_archive(tmp_path: Path) -> None:
