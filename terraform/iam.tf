@@ -69,7 +69,7 @@ resource "aws_iam_role_policy" "archive" {
     Version = "2012-10-17"
     Statement = concat(
       jsondecode(local.role_policies[each.key]).Statement,
-      local.has_kms && each.key != "eraser" ? [local.key_statement] : [],
+      local.has_kms ? [local.key_statement] : [],
       each.key == "lifecycle_admin" && var.lifecycle_owner == "ckpt-archive" ? [local.rules_statement] : [],
     )
   })

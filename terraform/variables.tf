@@ -1,4 +1,4 @@
-# What is asked for. `lifecycle_rules` and the five that follow it come from
+# What is asked for. `lifecycle_rules` and the four that follow it come from
 # `ckpt-archive retention plan --format terraform`, which writes `ckpt-archive.auto.tfvars.json`.
 
 variable "bucket_name" {

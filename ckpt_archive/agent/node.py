@@ -21,6 +21,7 @@ from functools import partial
 from ckpt_archive.agent import outbox
 from ckpt_archive.agent.archives import Archives
 from ckpt_archive.agent.pauses import Pauses
+from ckpt_archive.agent.quota import Quotas
 from ckpt_archive.agent.relief import relieve
 from ckpt_archive.agent.settings import AgentSettings
 from ckpt_archive.agent.shipping import Archived, Shipper
@@ -116,6 +117,7 @@ class Agent:
         self._archives = Archives(machine.clock, connect)
         self._pauses = Pauses(machine.clock, settings.recheck_seconds)
         self._shipper = Shipper(machine, settings)
+        self._quotas = Quotas(machine)
         self._compared: set[str] = set()
         self._digested: set[str] = set()
         self._settled: set[str] = set()
@@ -152,6 +154,7 @@ class Agent:
                 self._pauses.succeeded(run.folder)
         self._pauses.keep(seen)
         self._shipper.keep(seen)
+        self._quotas.keep(seen)
         self._compared &= seen
         self._digested &= seen
         self._settled &= seen
@@ -241,6 +244,8 @@ class Agent:
         self._pauses.postpone(visit.decisions_key)
 
     def _archive(self, visit: _Visit, connection: Connection, share: SealedShare, attempt: int, done: Pass) -> None:
+        if not self._quotas.admits(connection, share, attempt):
+            return
         archived = self._shipper.archive(connection, share, attempt, visit.all_shares, self._watch(share))
         if archived is not None:
             done.archived.append(archived)

@@ -21,8 +21,10 @@ from ckpt_archive.commit.receipts import contributed_ranks, read_receipt
 from ckpt_archive.errors import ConflictError, IntegrityError, InvalidInputError, NotFoundError
 from ckpt_archive.executor import Executor
 from ckpt_archive.machine import Machine
-from ckpt_archive.names import MAX_ATTEMPT, MAX_STEP, RUN_NAME
+from ckpt_archive.names import MAX_ATTEMPT, RUN_NAME
 from ckpt_archive.place import Place
+from ckpt_archive.retention.orphans import find_orphans, steps_of, summary
+from ckpt_archive.retention.prices import shipped
 from ckpt_archive.settings import LAUNCH_KEY
 from ckpt_archive.store.protocol import Store, UploadInfo, list_all, list_folders
 
@@ -33,8 +35,6 @@ _ATTEMPT = re.compile(f"[0-9]{{{len(str(MAX_ATTEMPT))}}}")
 _DRAIN = "ckpt-archive drain --staging DIR"
 _MOST_PUSHES = 3  # commands shown
 _MOST_STEPS = 8
-_STEP = re.compile(f"[0-9]{{{len(str(MAX_STEP))}}}")
-_ATTEMPT = re.compile(f"[0-9]{{{len(str(MAX_ATTEMPT))}}}")
 
 
 def examine(machine: Machine, connection: Connection) -> tuple[DoctorFinding, ...]:
@@ -51,6 +51,7 @@ def examine(machine: Machine, connection: Connection) -> tuple[DoctorFinding, ..
     for run in runs:
         findings += _examine_run(connection, machine.executor, run, now)
     findings += _uploads(store, now)
+    findings += _orphans(machine, connection, now)
     return tuple(findings)
 
 
@@ -62,8 +63,8 @@ def _examine_run(connection: Connection, executor: Executor, run: str, now: date
             committed.add(Place(*layout.manifest_place(key)))
         except IntegrityError:
             yield _stranger(key, "among the manifests")
-    contributed = _steps(store, "receipts", run)
-    uncommitted = (contributed | _steps(store, "data", run)) - committed
+    contributed = steps_of(store, "receipts/", run)
+    uncommitted = (contributed | steps_of(store, "data/", run)) - committed
     given_up = {place for place in uncommitted if _is_given_up(store, place)}
     for place in sorted(uncommitted & contributed - given_up):
         yield from _uncommitted(store, place)
@@ -225,19 +226,16 @@ def _uploads(store: Store, now: datetime) -> Iterator[DoctorFinding]:
         )
 
 
+def _orphans(machine: Machine, connection: Connection, now: datetime) -> Iterator[DoctorFinding]:
+    """What of all that can be removed, and what it costs."""
+    book = shipped()
+    said = summary(find_orphans(connection, machine, now), book)
+    if said:
+        command = "ckpt-archive retention run --orphans   (shows them; --yes removes them)"
+        yield DoctorFinding("warning", "orphans", f"{said} ({book.said[0]})", command)
+
+
 def _folders(store: Store, prefix: str) -> Iterator[str]:
     """Names of the folders directly below `prefix`."""
     for folder in list_folders(store, prefix):
         yield folder[len(prefix) :].rstrip("/")
-
-
-def _steps(store: Store, kind: str, run: str) -> set[Place]:
-    """Every (attempt, step) that has a folder below ``kind/run/``; strange names are not ours and are left alone."""
-    places = set()
-    for attempt in _folders(store, f"{kind}/{run}/"):
-        if not _ATTEMPT.fullmatch(attempt):
-            continue
-        for step in _folders(store, f"{kind}/{run}/{attempt}/"):
-            if _STEP.fullmatch(step):
-                places.add(Place(run, int(attempt), int(step)))
-    return places

@@ -12,6 +12,7 @@ from ckpt_archive.cli.progress import size_text
 from ckpt_archive.cli.verb import Frame, verb
 from ckpt_archive.cli.waiting import Stop
 from ckpt_archive.commit import catalog
+from ckpt_archive.commit.endings import check_not_over
 from ckpt_archive.restore.selection import Selection
 from ckpt_archive.retention import thawing
 from ckpt_archive.retention.prices import BOOKS, PriceBook
@@ -70,6 +71,7 @@ def command(
     machine = compose.system_machine()
     actor = Environment.read().actor
     place = catalog.find(connection.store, run, step, attempt)
+    frame.screen.note(check_not_over(connection.store, place))
     thawer = thawing.thawer_of(connection)
     share = thawing.look(machine, connection, thawer, place, Selection.of(include, rank))
     cold = share.of(Warmth.COLD)

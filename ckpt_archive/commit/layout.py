@@ -94,6 +94,11 @@ def _step(step: int) -> str:
     return f"{step:0{_STEP_DIGITS}d}"
 
 
+def run_data(run: str) -> str:
+    """Where the data of all checkpoints of a run lies."""
+    return f"{DATA}{run}/"
+
+
 def data_folder(run: str, attempt: int, step: int) -> str:
     """All objects of a checkpoint; ends in '/'."""
     return f"{DATA}{run}/{_attempt(attempt)}/{_step(step)}/"

@@ -1,4 +1,4 @@
-"""One pass of maintenance: seal the log, finish commits, bring the index up to date, keep it small.
+"""One pass of maintenance: seal the log, finish commits, bring the index up to date, keep it small, carry out retention.
 
 Any number may be made at once, each may be killed anywhere, and the next one goes on from what stands in the store: a pass
 remembers nothing. An error of one step stops that step alone.
@@ -19,6 +19,7 @@ from ckpt_archive.machine import Machine
 from ckpt_archive.maintain.budget import Budget
 from ckpt_archive.maintain.finishing import Finishing, finish
 from ckpt_archive.maintain.report import MaintainReport, State, StepReport
+from ckpt_archive.maintain.retaining import RETENTION, retain
 from ckpt_archive.place import Place
 
 LOG = "log"
@@ -152,6 +153,8 @@ class _Pass:
         if self._index is not None:
             for name, work in ((COMPACT, self._index.compact), (VACUUM, self._index.vacuum)):
                 yield self._guarded(name, partial(work, self._machine, self._connection, self._budget))
+        # Last: nothing waits for it, and the first pass after a policy was applied may take all the time there is.
+        yield self._guarded(RETENTION, partial(retain, self._machine, self._connection, self._budget))
 
     def sync_steps(self) -> Iterator[StepReport]:
         """Each step of a sync, when it has ended."""

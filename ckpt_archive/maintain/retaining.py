@@ -5,21 +5,11 @@ from ckpt_archive.machine import Machine
 from ckpt_archive.maintain.budget import Budget
 from ckpt_archive.maintain.report import StepReport
 from ckpt_archive.retention.periodic import Passed, go_through
-from ckpt_archive.retention.plan import Kind
-from ckpt_archive.retention.voice import Voice
+from ckpt_archive.retention.voice import DID, Voice
 
 RETENTION = "retention"
 
 _NAMED = 3
-_WORDS = {
-    Kind.HOLD: "held in the bucket",
-    Kind.LOCK: "locked",
-    Kind.TAKE_BACK: "taken back",
-    Kind.CLEAR: "cleared",
-    Kind.ANNOUNCE: "announced",
-    Kind.TAG: "tagged",
-    Kind.ENDED: "ended",
-}
 
 
 def retain(machine: Machine, connection: Connection, budget: Budget) -> StepReport:
@@ -35,7 +25,7 @@ def retain(machine: Machine, connection: Connection, budget: Budget) -> StepRepo
 def retained_step(passed: Passed) -> StepReport:
     """What came of a pass, for people."""
     counts = passed.done.counts
-    did = [f"{counts[kind]} checkpoints {word}" for kind, word in _WORDS.items() if counts.get(kind)]
+    did = [f"{counts[kind]} checkpoints {word}" for kind, word in DID.items() if counts.get(kind)]
     left = [*passed.problems[:_NAMED]]
     if len(passed.problems) > _NAMED:
         left.append(f"{len(passed.problems) - _NAMED} more like that: ckpt-archive retention drift")

@@ -1,9 +1,9 @@
 """What was begun and never came to its end: uploads, data that no receipt names, receipts that nobody committed.
 
 It is stored and paid for, and no checkpoint has it. Young things, and those beside which something young lies, are at work
-and no orphans. Mended is by plan only: old uploads are given up, and data that no receipt names is deleted, after another look
-right before each object. A receipt and what it names are never touched: they wait for the other writers, and `doctor` tells
-who that is. Held runs are left alone.
+and no orphans. Mended is by plan only: old uploads are given up, and data that no receipt names is deleted, after another
+look right before each object. A receipt and what it names are never touched: they wait for the other writers, and `doctor`
+tells who that is. Nothing below a committed checkpoint is an orphan. Held runs are left alone.
 """
 
 import enum
@@ -15,7 +15,7 @@ from typing import Protocol
 from ckpt_archive.commit import catalog, layout
 from ckpt_archive.commit.connection import Connection
 from ckpt_archive.commit.event import Event, record_event, store_time
-from ckpt_archive.commit.fate import read_fate, read_run_fate
+from ckpt_archive.commit.fate import read_fate, read_fates, read_run_fate
 from ckpt_archive.commit.receipts import contributed_ranks, read_receipt
 from ckpt_archive.errors import IntegrityError, InvalidInputError, NotFoundError
 from ckpt_archive.machine import Machine
@@ -86,13 +86,35 @@ class Orphan:
         return self.kind is not OrphanKind.RECEIPTS
 
     def usd_a_month(self, prices: Prices) -> float:
-        """What it costs."""
+        """What it costs; what lies in a class that has no price, as if it were in the first one."""
         if self.kind is OrphanKind.UPLOAD:
             return prices.usd_a_month(_STANDARD, self.size_bytes)
         sizes: dict[str, list[int]] = {}
         for info in self.objects:
             sizes.setdefault(info.storage_class or _STANDARD, []).append(info.size_bytes)
-        return sum(prices.usd_a_month(name, sum(found), len(found)) for name, found in sizes.items())
+        return sum(_usd(prices, name, sum(found), len(found)) for name, found in sizes.items())
+
+
+def _usd(prices: Prices, storage_class: str, size_bytes: int, objects: int) -> float:
+    try:
+        return prices.usd_a_month(storage_class, size_bytes, objects)
+    except InvalidInputError:
+        return prices.usd_a_month(_STANDARD, size_bytes, objects)
+
+
+def summary(orphans: Sequence[Orphan], prices: Prices) -> str:
+    """What `mend` would remove and what that costs, in a sentence for people; "" for nothing."""
+    mended = [orphan for orphan in orphans if orphan.is_mended]
+    if not mended:
+        return ""
+    objects = sum(len(orphan.objects) for orphan in mended)
+    uploads = sum(orphan.kind is OrphanKind.UPLOAD for orphan in mended)
+    size_bytes = sum(orphan.size_bytes for orphan in mended)
+    usd = sum(orphan.usd_a_month(prices) for orphan in mended)
+    return (
+        f"{objects} objects that no receipt names and {uploads} uploads that nobody completed, {size_bytes} bytes, older than "
+        f"{MARGIN.days} days: they cost about {usd:,.2f} USD a month and belong to no checkpoint"
+    )
 
 
 @dataclass(slots=True)
@@ -254,9 +276,10 @@ def _of_run(store: Store, run: str, before: datetime, uploads: Mapping[Place, da
         except IntegrityError:
             continue  # none of ours: `doctor` tells of it
     uncommitted = (steps_of(store, "data/", run) | steps_of(store, "receipts/", run)) - committed
-    if not uncommitted or read_run_fate(store, run)[0].cases:
+    if not uncommitted:
         return
-    for place in sorted(uncommitted):
+    fates = read_fates(store, run)
+    for place in sorted(place for place in uncommitted if not fates.cases(place)):
         yield from _of_place(store, place, before, uploads)
 
 

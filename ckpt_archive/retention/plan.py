@@ -22,6 +22,7 @@ from typing import Protocol
 from ckpt_archive import clock, strictjson
 from ckpt_archive.commit.fate import NOTHING_SAID, Fate
 from ckpt_archive.digest import sha256_hex
+from ckpt_archive.errors import InvalidInputError
 from ckpt_archive.place import Place
 from ckpt_archive.retention.policy import DAY, TRASH, Policy, RetentionClass, midnight_after
 from ckpt_archive.store.bucket import ObjectLockState
@@ -96,14 +97,14 @@ class Looked:
 
     Attributes:
         objects: All that lies where its data is.
-        promotion: As its manifest has it.
+        promotion: As its manifest has it; None where that was not read.
         said: The class that it was given when it was saved; "" for none.
         lock: Of the last one of its objects, which is the last one to be locked; None where nobody asked.
         tag: Likewise, of one whose end has come: the tag of a class that it has; "" for none.
     """
 
     objects: tuple[ObjectInfo, ...]
-    promotion: Mapping[str, object] = field(default_factory=dict)
+    promotion: Mapping[str, object] | None = None
     said: str = ""
     lock: ObjectLockState | None = None
     tag: str = ""
@@ -351,7 +352,7 @@ def _need(basis: Basis, now: datetime, item: Surveyed, is_protected: bool) -> Ne
     if fate.is_open or not _is_compared(basis, fate):
         return Need.ALL
     waits = basis.has_tags and not fate.tagged
-    return Need.ALL if waits or fate.clearing is not None else Need.NOTHING
+    return Need.DATA if waits or fate.clearing is not None else Need.NOTHING
 
 
 def _is_compared(basis: Basis, fate: Fate) -> bool:
@@ -361,6 +362,18 @@ def _is_compared(basis: Basis, fate: Fate) -> bool:
         if assigned is None or fate.announced != (assigned.tag,):
             return False
     return len(fate.announced) == 1 and fate.announced[0] in basis.compared
+
+
+def _choose(policy: Policy, item: Surveyed) -> tuple[RetentionClass | None, str]:
+    """The class of a checkpoint, and why; None where there is none, or nobody has looked."""
+    looked, announced = item.looked, item.fate.announced
+    if looked is None:
+        return None, ""
+    if looked.promotion is not None or item.fate.assigned is not None:
+        return policy.choose(looked.promotion or {}, looked.said, item.fate.assigned)
+    # It was compared before.
+    found = [one for one in policy.classes if announced == (one.tag,)]
+    return (found[0], "it was announced so") if found else (None, "")
 
 
 class _Judged:
@@ -375,9 +388,7 @@ class _Judged:
         self._newer = newer
         looked = item.looked
         self._objects = looked.objects if looked else ()
-        self._chosen, self._why = (None, "")
-        if looked is not None:
-            self._chosen, self._why = basis.policy.choose(looked.promotion, looked.said, item.fate.assigned)
+        self._chosen, self._why = _choose(basis.policy, item)
 
     def problem(self) -> str:
         """What can not be planned, or should not be so."""
@@ -427,7 +438,7 @@ class _Judged:
             if self._item.looked.tag:
                 held = " and ".join(self._item.cases)
                 yield self._change(Kind.CLEAR, "", f"held for {held} after its end: what is left stays", ends_after=end)
-        elif not self._item.looked.tag and self._now >= end:
+        elif not (fate.tagged and self._item.looked.tag) and self._now >= end:
             # Either it was not tagged before, or somebody who was slow has removed the tags of an older generation.
             tag = next((tag for tag in fate.announced if not _is_forever(tag)), "")
             if tag:
@@ -533,21 +544,28 @@ class _Judged:
         )
 
     def _money(self, kind: Kind, ends_after: datetime | None) -> tuple[float | None, float | None]:
-        prices = self._basis.prices
-        if prices is None:
-            return None, None
+        """What it costs a month, before and after; None where there is no price."""
         by_class: dict[str, list[int]] = {}
         for info in self._objects:
             by_class.setdefault(info.storage_class or STANDARD, []).append(info.size_bytes)
-        now = sum(prices.usd_a_month(name, sum(sizes), len(sizes)) for name, sizes in by_class.items())
+        now = self._usd(by_class)
         if kind not in (Kind.ANNOUNCE, Kind.TAKE_BACK):
             return now, now
         if ends_after is not None:
-            return now, 0.0
+            return now, None if now is None else 0.0
         if kind is Kind.ANNOUNCE and self._chosen is not None and self._chosen.transitions:
             sizes = [info.size_bytes for info in self._objects]
-            return now, prices.usd_a_month(self._chosen.transitions[-1].storage_class, sum(sizes), len(sizes))
+            return now, self._usd({self._chosen.transitions[-1].storage_class: sizes})
         return now, now
+
+    def _usd(self, by_class: Mapping[str, Sequence[int]]) -> float | None:
+        prices = self._basis.prices
+        if prices is None:
+            return None
+        try:
+            return sum(prices.usd_a_month(name, sum(sizes), len(sizes)) for name, sizes in by_class.items())
+        except InvalidInputError:
+            return None  # the book has no price for it
 
 
 def _is_forever(tag: str) -> bool:

@@ -6,7 +6,7 @@ from datetime import date, datetime
 
 from ckpt_archive.names import CLASS_NAME
 from ckpt_archive.retention.policy import TRASH, ObjectLock, RetentionClass, Transition
-from ckpt_archive.retention.policy_reader import Mistakes, Table, as_table, kind, nearest
+from ckpt_archive.retention.policy_reader import Mistakes, Table, as_table, kind, similar
 from ckpt_archive.retention.policy_units import read_days
 from ckpt_archive.retention.storage_classes import COLD, STORAGE_CLASSES
 
@@ -14,6 +14,7 @@ RESERVED = ("all", "ended", "held", "none", "untagged")
 """Words that verbs and reports use beside the names of classes."""
 
 FOREVER = "forever"
+_LIKE_FOREVER = (FOREVER, "never", "always", "infinite", "unlimited")
 TRASH_DAYS = 7
 MOST_LEGAL_CHARACTERS = 1_000
 _TRASH_DAYS_RANGE = range(2, 91)
@@ -97,9 +98,7 @@ def _keep_days(table: Table) -> int | None:
     value = table.raw("keep_for")
     if value == FOREVER:
         return None
-    if isinstance(value, str) and nearest(value, [FOREVER, "never", "always", "infinite"]) in (
-        f"{FOREVER} never always infinite".split()
-    ):
+    if isinstance(value, str) and similar(value, _LIKE_FOREVER):
         table.wrong("keep_for", "that is no time", 'write keep_for = "forever"')
         return None
     return table.measured("keep_for", read_days, None)

@@ -10,6 +10,16 @@ T = TypeVar("T")
 
 _QUOTED_CHARACTERS = 80
 
+# In this order: what is true is an integer too.
+_KINDS: tuple[tuple[type, str], ...] = (
+    (bool, "true or false"),
+    (int, "an integer"),
+    (float, "a decimal number"),
+    (str, "a text"),
+    (dict, "a table"),
+    (list, "an array"),
+)
+
 
 class Mistakes:
     """What is wrong in a file.
@@ -142,20 +152,23 @@ def as_table(mistakes: Mistakes, path: Path, value: object, known: Sequence[str]
 
 def kind(value: object) -> str:
     """What a TOML value is, in words."""
-    names = ((bool, "true or false"), (int, "an integer"), (float, "a decimal number"), (str, "a text"))
-    names += ((dict, "a table"), (list, "an array"))  # type: ignore[assignment]
-    return next((name for type_, name in names if isinstance(value, type_)), "a date or time")
+    return next((name for type_, name in _KINDS if isinstance(value, type_)), "a date or time")
+
+
+def similar(word: str, allowed: Iterable[str]) -> str | None:
+    """The most similar one of some words; None if none is similar."""
+    by_folded = {item.casefold().replace("-", "_"): item for item in allowed}
+    found = difflib.get_close_matches(word.casefold().replace("-", "_"), by_folded, n=1, cutoff=0.6)
+    return by_folded[found[0]] if found else None
 
 
 def nearest(word: str, allowed: Iterable[str], *, quoted: bool = False) -> str:
     """The most similar one of the words that are allowed; else all of them."""
     words = list(allowed)
-    by_folded = {item.casefold(): item for item in words}
-    found = difflib.get_close_matches(word.casefold().replace("-", "_"), by_folded, n=1, cutoff=0.6)
-    shown = [by_folded[found[0]]] if found else words
-    if not shown:
+    found = similar(word, words)
+    texts = [f'"{item}"' if quoted else item for item in ([found] if found else words)]
+    if not texts:
         return "nothing there"
-    texts = [f'"{item}"' if quoted else item for item in shown]
     return texts[0] if len(texts) == 1 else f"one of {', '.join(texts)}"
 
 

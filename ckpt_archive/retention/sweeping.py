@@ -106,8 +106,9 @@ def _markers(connection: Connection, before: datetime) -> Iterator[Litter]:
             if info.key not in waiting and _is_done_with(info, batch, before):
                 reason = f"older than {MARKER_DAYS} days, and the log has what it tells of"
                 yield Litter("marker", info.key, "", info.modified, info.size_bytes, reason)
-        if not any(info.modified is None or info.modified < before for info in page.objects):
-            return  # they list by time
+        names = [layout.marker_name(info.key) for info in page.objects]
+        if names and all(name is not None and name.moment >= before for name in names):
+            return  # they list by the time in their names
 
 
 def _is_done_with(info: ObjectInfo, batch: Batch, before: datetime) -> bool:

@@ -1,6 +1,6 @@
 """Who says what becomes of checkpoints: the statements and the events of one pass, with its reasons."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -8,10 +8,21 @@ from ckpt_archive.commit.connection import Connection
 from ckpt_archive.commit.event import MAX_PLACES, Event, record_event
 from ckpt_archive.commit.fating import Told
 from ckpt_archive.machine import Machine
-from ckpt_archive.retention.plan import Change
+from ckpt_archive.retention.plan import Change, Kind
 
 ENDING = "ending"
 ENDED = "ended"
+
+DID: Mapping[Kind, str] = {
+    Kind.HOLD: "held in the bucket",
+    Kind.LOCK: "locked",
+    Kind.TAKE_BACK: "taken back",
+    Kind.CLEAR: "cleared",
+    Kind.ANNOUNCE: "announced",
+    Kind.TAG: "tagged",
+    Kind.ENDED: "ended",
+}
+"""What was done to checkpoints, for people."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -213,7 +213,6 @@ class S3Bucket:
         """The rules, and from which size on all of them together move objects ("" where nothing is said)."""
         try:
             with self._store.asking("read the lifecycle rules of", self.name) as (client, _):
-                s3_rules.keep_what_is_sent(client)
                 answer: Any = client.get_bucket_lifecycle_configuration(Bucket=self.name)
                 rules = s3_rules.rules_of(answer, self.name)
         except NotSetError:

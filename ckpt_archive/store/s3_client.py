@@ -15,7 +15,7 @@ from botocore.config import Config
 from botocore.parsers import ResponseParserError
 
 from ckpt_archive import errors
-from ckpt_archive.store import keys
+from ckpt_archive.store import keys, s3_rules
 from ckpt_archive.store.bucket import NotSetError, UnderWayError
 from ckpt_archive.store.s3_connection import Connection
 
@@ -119,7 +119,7 @@ def make_client(connection: Connection) -> "S3Client":
             tcp_keepalive=True,
             user_agent_extra="ckpt-archive",
         )
-        return session.client(
+        made = session.client(
             "s3",
             endpoint_url=connection.endpoint_url,
             aws_access_key_id=connection.access_key,
@@ -127,6 +127,8 @@ def make_client(connection: Connection) -> "S3Client":
             region_name=connection.region,
             config=config,
         )
+        s3_rules.keep_what_is_sent(made)
+        return made
 
     # The signed CRC32C says what the body must be; hashing it once more would cost more than sending it.
     unsigned = {"payload_signing_enabled": False}

@@ -20,8 +20,8 @@ _SENT = "CkptArchiveSent"
 
 
 def keep_what_is_sent(client: "S3Client") -> None:
-    """Let the SDK's answers with rules hold what the server sent, for `rules_of`; repeating it is fine."""
-    client.meta.events.register(_EVENT, _keep, unique_id="ckpt-archive-rules")
+    """Let the answers of a new client that bring rules hold what the server sent, for `rules_of`."""
+    client.meta.events.register(_EVENT, _keep)
 
 
 def rules_of(answer: Any, bucket: str) -> list[dict[str, Any]]:

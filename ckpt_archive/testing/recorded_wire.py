@@ -11,6 +11,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 _CHUNK = 65_536
 _REQUEST = re.compile(rb"(GET|HEAD|PUT|POST|DELETE) (\S+) HTTP/1\.1\r\n")
+# Whether it holds or releases is said in its body, which comes in a chunk of its own.
+_HOLDS = re.compile(rb"PUT \S+\?legal-hold ")
 _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 # What stands in the query of a request, and the right that it needs to read and to change (Service Authorization
@@ -162,12 +164,16 @@ class _Wire:
 
     def _pass(self, one: socket.socket, other: socket.socket, is_request: bool) -> None:
         with suppress(OSError):
+            begun = b""
             while data := one.recv(_CHUNK):
                 # Nobody sends a request before the one before it is answered, so each begins a chunk.
-                found = _REQUEST.match(data) if is_request else None
-                if found is not None:
-                    with self._lock:
-                        self.asked += _understood(found, data)
+                begun += data
+                found = _REQUEST.match(begun) if is_request else None
+                if found is None or not _HOLDS.match(begun) or begun.endswith(b">"):
+                    if found is not None:
+                        with self._lock:
+                            self.asked += _understood(found, begun)
+                    begun = b""
                 other.sendall(data)
         with suppress(OSError):
             other.shutdown(socket.SHUT_WR)

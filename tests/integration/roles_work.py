@@ -16,6 +16,7 @@ from ckpt_archive.store.s3_connection import Connection
 from ckpt_archive.testing.recorded_wire import Asked, recorded
 
 RUN = "run-a"
+HELD = "run-held"
 _PART_BYTES = 5 << 20
 _BIG = b"w" * (2 * _PART_BYTES + 1000)
 
@@ -28,6 +29,21 @@ assert run.resume(to=sys.argv[2]).step == 100
 for step, weight in ((200, b"w"), (300, b"v")):
     with run.checkpoint(step=step) as checkpoint:
         (checkpoint.path / "model.bin").write_bytes(weight * int(sys.argv[3]))
+"""
+
+_MENDER = """
+from datetime import timedelta
+from ckpt_archive import Archive, compose
+from ckpt_archive.commit.event import store_time
+from ckpt_archive.retention.orphans import find_orphans, mend
+from ckpt_archive.retention.voice import Voice
+
+connection, machine = Archive.open().connection, compose.system_machine()
+# As if all were older than it is.
+now, margin = store_time(connection.store), timedelta(minutes=-1)
+found = find_orphans(connection, machine, now, margin)
+done = mend(Voice(machine, connection, "somebody", ""), found, now, margin)
+assert (done.uploads, done.objects) == (1, 1), (found, done)
 """
 
 POLICY = """
@@ -129,6 +145,7 @@ def push_and_train(work: Work) -> None:
     folder = work.files("pushed", model=b"m" * 100_000, small=b"s")
     work.run("push", folder, "--run", RUN, "--step", "100")
     work.run("push", folder, "--run", RUN, "--step", "100")
+    work.run("push", folder, "--run", HELD, "--step", "100")
     ssd = str(work.folder / "ssd")
     work.process(["-c", _TRAINER, ssd, str(work.folder / "resumed"), str(len(_BIG))])
     # Somebody has begun to send it, and died.
@@ -141,12 +158,14 @@ def push_and_train(work: Work) -> None:
 
 def push_more(work: Work) -> None:
     """A job: another checkpoint, so that one more is not among the newest."""
-    work.run("push", work.files("more", model=b"n" * 100_000), "--run", RUN, "--step", "400")
+    more = work.files("more", model=b"n" * 100_000)
+    work.run("push", more, "--run", RUN, "--step", "400")
+    work.run("push", more, "--run", HELD, "--step", "400")
     work.took("job")
 
 
 def maintain(work: Work) -> None:
-    """Seal, index, carry out the policy in force."""
+    """A maintainer: seal, index, carry out the policy in force."""
     work.run("maintain")
     work.run("index", "compact")
     work.run("index", "vacuum")
@@ -154,7 +173,7 @@ def maintain(work: Work) -> None:
 
 
 def audit(work: Work) -> None:
-    """Ask the index, look at records, compare index and log."""
+    """An auditor: ask the index, look at records, compare index and archive."""
     work.run("query", "SELECT run, step FROM checkpoints")
     work.run("ls")
     work.run("ls", RUN)
@@ -164,7 +183,7 @@ def audit(work: Work) -> None:
 
 
 def restore(work: Work) -> None:
-    """Fetch a checkpoint, the newest one, check every byte."""
+    """A restorer: fetch a checkpoint and the newest one, check sizes, check every byte."""
     work.run("ls", RUN)
     work.run("restore", RUN, "100", "--to", str(work.folder / "whole"))
     work.run("restore", RUN, "--to", str(work.folder / "newest"))
@@ -174,7 +193,7 @@ def restore(work: Work) -> None:
 
 
 def thaw(work: Work) -> None:
-    """Ask for what is cold; needs a store that knows storage classes."""
+    """A restorer: ask for what is cold; needs a store that knows storage classes."""
     work.run("push", work.files("frozen", model=b"f" * 1000), "--run", RUN, "--step", "500")
     key = next(item.key for item in work.store.list("data/").objects)
     full = work.store.full_key(key)
@@ -187,26 +206,37 @@ def thaw(work: Work) -> None:
 
 
 def apply(work: Work) -> None:
-    """Put a policy in force."""
+    """A lifecycle admin: put a policy in force, compare, hold a run."""
     policy = work.policy(lock=True)
     work.run("retention", "plan", "--policy", policy)
     work.run("retention", "apply", "--policy", policy, "--yes")
     work.run("retention", "drift", "--policy", policy, exits=(0, 1))
+    work.run("retention", "plan", "--policy", policy, "--format", "terraform")
+    work.run("retention", "hold", HELD, "--case", "A-0", "--reason", "claim")
     work.took("lifecycle_admin")
 
 
 def decide(work: Work) -> None:
-    """Hold and release, give another class, drop and take back."""
+    """A lifecycle admin: hold and release, give another class, drop and take that back."""
     work.run("retention", "hold", RUN, "100", "--case", "A-1", "--reason", "claim")
     work.run("retention", "hold", RUN, "--case", "A-2", "--reason", "claim")
     work.run("retention", "release", RUN, "--case", "A-2", "--reason", "settled")
     work.run("retention", "release", RUN, "100", "--case", "A-1", "--reason", "settled")
+    work.run("retention", "assign", RUN, "200", "kept", "--reason", "for the report")
+    work.run("drop", RUN, "--steps", "200", "--reason", "failed", "--yes")
+    work.run("undrop", RUN, "--steps", "200", "--reason", "not failed")
+    work.run("retention", "apply", "--policy", work.policy(lock=True), "--yes")
     work.run("usage")
     work.took("lifecycle_admin")
 
 
 def erase(work: Work) -> None:
-    """Delete every version of what a checkpoint's data is."""
+    """An eraser: mend what was begun and never ended; delete every version of a checkpoint's data, also of what is locked."""
+    work.store.start_upload(layout.data_object("run-lost", 0, 1, 0, "0" * 64))
+    work.store.create(layout.data_object("run-lost", 0, 1, 0, "1" * 64), Body.of(b"lost"))
+    work.took("")
+    work.run("retention", "run", "--orphans")
+    work.process(["-c", _MENDER])
     folder = work.store.full_key(layout.data_folder(RUN, 0, 100))
     client = S3Store(
         work.bucket,

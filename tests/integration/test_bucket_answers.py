@@ -143,6 +143,14 @@ def test_to_ask_for_what_is_asked_for_is_fine(bucket: S3Bucket, script: Script, 
     assert b"<Tier>Bulk</Tier>" in sent
 
 
+def test_no_days_are_said_where_they_are_refused(bucket: S3Bucket, script: Script) -> None:
+    archived = head(x_amz_storage_class="INTELLIGENT_TIERING", x_amz_archive_status="ARCHIVE_ACCESS")
+    script.answers |= {"HEAD": archived, "POST restore": (202, {}, b"")}
+    bucket.request_thaw("key", days=3, tier="Bulk")
+    (sent,) = (body for ask, _, body in script.asked if ask == "POST restore")
+    assert b"Days" not in sent
+
+
 @pytest.mark.parametrize(
     ("answer", "error"),
     [

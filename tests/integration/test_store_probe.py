@@ -10,8 +10,8 @@ from ckpt_archive.digest import crc32c
 from ckpt_archive.disk.posix import PosixFileSystem
 from ckpt_archive.errors import AlreadyExistsError, DeniedError, NotFoundError
 from ckpt_archive.store.body import Body
-from ckpt_archive.store.file import FileStore
 from ckpt_archive.store.bucket import RawRule
+from ckpt_archive.store.file import FileStore
 from ckpt_archive.store.memory import MemoryStore
 from ckpt_archive.store.open import features_of
 from ckpt_archive.store.probe import PROBE_FOLDER, ProbeReport, State, checksums_enforced, probe

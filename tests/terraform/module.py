@@ -1,5 +1,6 @@
 """Reads the Terraform module: its blocks, the references in its expressions, and its policies, rendered."""
 
+import functools
 import importlib
 import json
 import re
@@ -18,6 +19,7 @@ _ROOT = re.compile(r"(?<![\w.\"-])([a-z_][a-z0-9_]*)((?:\.[a-z_][a-z0-9_]*|\[[^\
 _CALL = re.compile(r"(?<![\w.])([a-z0-9_]+)\(")
 
 
+@functools.cache
 def parsed(path: Path) -> dict[str, Any]:
     """A file as python-hcl2 has it, without what it adds."""
     found = _plain(hcl2.loads(path.read_text(encoding="utf-8")))
@@ -64,6 +66,7 @@ class Module:
     blocks: list[tuple[str, Any]] = field(default_factory=list)
 
     @classmethod
+    @functools.cache
     def read(cls, folder: Path) -> "Module":
         """All ``*.tf`` of a folder; a name that is given twice is an error."""
         found = cls(folder)

@@ -112,7 +112,6 @@ class Forbidden:
     outside: bool = False
 
 
-
 def _object(
     what: str,
     action: str,

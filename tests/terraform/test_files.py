@@ -171,8 +171,8 @@ def test_an_example_passes_what_the_module_takes(folder: Path) -> None:
     assert given <= module.variables.keys()
     assert module.required <= given
     written = json.loads((folder / "ckpt-archive.auto.tfvars.json").read_text(encoding="utf-8"))
-    assert written.keys() <= example.variables.keys()
-    assert example.required == set(written) - {name for name in written if name not in example.required}
+    # What the file says has no default here, so that nobody forgets to make it.
+    assert written.keys() <= example.required
 
 
 @pytest.mark.parametrize("path", sorted((MODULE / "policies").glob("*.tftpl")), ids=short)

@@ -1,6 +1,7 @@
 """The rules that the module makes of what `retention plan --format terraform` writes are those that `apply` writes."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,8 +10,9 @@ from hypothesis import strategies as st
 
 from ckpt_archive.retention.policy import Policy, RetentionClass, Transition
 from ckpt_archive.retention.policy_file import PRESETS, load, preset
-from ckpt_archive.retention.rules import LifecycleRule, difference, rules_of
+from ckpt_archive.retention.rules import difference, rules_of
 from ckpt_archive.retention.storage_classes import STORAGE_CLASSES
+from ckpt_archive.retention.tfvars import FILE_NAME, encode, variables_file
 from tests.terraform.lifecycle import configuration, evaluated, resource, taken
 from tests.terraform.module import EXAMPLES, MODULE, Module
 
@@ -26,8 +28,9 @@ transitions = [{ after = "30d", to = "GLACIER_IR" }, { after = "1y", to = "DEEP_
 lock = { mode = "COMPLIANCE", for = "5y" }
 [classes.forever]
 milestone = "v*"
+keep_for = "forever"
 """,
-    "nothing ends": "version = 1\n[classes.kept]\nmilestone = true\n",
+    "nothing ends": "version = 1\n[classes.kept]\nmilestone = true\nkeep_for = 'forever'\n",
 }
 
 
@@ -36,15 +39,10 @@ def policies() -> list[Policy]:
     return [*(preset(name) for name in PRESETS), *(load(text, name) for name, text in POLICIES.items())]
 
 
-def variables(rules: tuple[LifecycleRule, ...]) -> list[dict[str, Any]]:
-    """What the file says about rules."""
-    raise NotImplementedError
-
-
 def made(policy: Policy, prefix: str, tags: tuple[str, ...] = ()) -> list[dict[str, Any]]:
     """What S3 is given by the module."""
-    written = json.loads(json.dumps(variables(rules_of(policy, prefix, tags))))
-    return configuration(taken(written))
+    written = json.loads(encode(variables_file(policy, prefix, tags)))
+    return configuration(taken(written["lifecycle_rules"]))
 
 
 def applied(policy: Policy, prefix: str, tags: tuple[str, ...] = ()) -> list[dict[str, Any]]:
@@ -132,15 +130,26 @@ def test_what_the_variable_does_not_take_is_refused() -> None:
             taken([wrong])
 
 
-@pytest.mark.parametrize(("example", "policy"), zip(EXAMPLES, ("eu-ai-10y", "default"), strict=True), ids=str)
-def test_an_examples_file_is_that_of_its_preset(example: Any, policy: str) -> None:
-    written = json.loads((example / "ckpt-archive.auto.tfvars.json").read_text(encoding="utf-8"))
-    assert written == variables_file(preset(policy), "")
+@pytest.mark.parametrize(
+    ("example", "name"),
+    [(MODULE / "examples" / "compliance", "eu-ai-10y"), (MODULE / "examples" / "minimal", "default")],
+)
+def test_an_examples_files_are_those_of_a_preset(example: Path, name: str) -> None:
+    policy = load((example / "retention.toml").read_text(encoding="utf-8"), "retention.toml")
+    assert policy.classes == preset(name).classes
+    assert policy.lifecycle_owner == "terraform"
+    assert (example / FILE_NAME).read_text(encoding="utf-8") == encode(variables_file(policy, ""))
 
 
-def test_every_scalar_of_the_file_is_a_variable() -> None:
+@pytest.mark.parametrize("folder", [MODULE, *EXAMPLES], ids=lambda folder: folder.name)
+def test_all_that_the_file_says_is_a_variable(folder: Path) -> None:
     written = variables_file(preset("default"), "main/")
-    module = Module.read(MODULE)
+    module = Module.read(folder)
     assert written.keys() <= module.variables.keys()
     for name, value in written.items():
-        assert taken(value, name) == value or name == "lifecycle_rules"
+        assert folder != MODULE or taken(value, name) == value or name == "lifecycle_rules"
+        assert name in (FOLLOWING if folder == MODULE else module.variables)
+
+
+# The description of the module's variables says that these stand together.
+FOLLOWING = ("lifecycle_rules", "prefix", "lifecycle_owner", "retention_policy_name", "retention_policy_sha256")

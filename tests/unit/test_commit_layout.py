@@ -1,5 +1,6 @@
 """Keys: their order, and the way back from a key to its numbers."""
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 
@@ -143,3 +144,48 @@ def test_a_foreign_key_among_the_batches_is_refused_by_name(name: str) -> None:
 
 def test_a_table_has_a_folder_of_its_own() -> None:
     assert layout.index_table("checkpoints") == "index/checkpoints/"
+
+
+def test_what_is_said_about_retention_lists_newest_first_and_is_read_back() -> None:
+    places = [(attempt, step) for attempt in (MAX_ATTEMPT, 2, 0) for step in (MAX_STEP, 100, 0)]
+    keys = [layout.checkpoint_statement("run", attempt, step, "0000-revoked") for attempt, step in places]
+    assert keys == sorted(keys)
+    for key, (attempt, step) in zip(keys, places, strict=True):
+        assert layout.statement_key(key) == layout.StatementKey("run", attempt, step, "0000-revoked.json")
+        assert key.startswith(layout.checkpoint_statements("run", attempt, step))
+    key = layout.run_statement("run", "case-A-0001-held")
+    assert layout.statement_key(key) == layout.StatementKey("run", None, None, "case-A-0001-held.json")
+    assert all(key.startswith(layout.retention_folder("run")) for key in (*keys, key))
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "runs/run/retention/note.txt",
+        "runs/run/retention/run/",
+        "runs/run/retention/run/deep/er.json",
+        "runs/run/retention/99999999/0000-revoked.json",
+        "runs/run/retention/99999999/9/0000-revoked.json",
+        "runs/Run/retention/run/case-A-0001-held.json",
+        f"runs/run/retention/{chr(0x660) * 8}/999999999999/0000-revoked.json",
+        "runs/run/decisions/00000000/000000000001.json",
+    ],
+)
+def test_a_foreign_key_among_the_statements_is_none_of_ours(key: str) -> None:
+    assert layout.statement_key(key) is None
+
+
+def test_policies_that_were_put_into_force_list_newest_first() -> None:
+    keys = [layout.policy_applied(number) for number in (99_999_999, 10, 9, 1)]
+    assert keys == sorted(keys)
+    assert [layout.policy_applied_number(key) for key in keys] == [99_999_999, 10, 9, 1]
+    assert layout.policy_applied(1) == "policy/applied/99999998.json"
+    for key in ("policy/applied/99999999.json", "policy/applied/1.json", "policy/applied/99999998.json.tmp"):
+        with pytest.raises(IntegrityError, match=re.escape(key)):
+            layout.policy_applied_number(key)
+
+
+def test_a_policy_is_filed_under_its_digest() -> None:
+    assert layout.policy_sha256(layout.policy("ab" * 32)) == "ab" * 32
+    assert layout.policy_sha256("policy/draft.toml") is None
+    assert layout.policy_sha256(layout.policy_applied(1)) is None

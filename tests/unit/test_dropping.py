@@ -1,6 +1,7 @@
 """Drops: what nobody wants ends some days later, what is held or newest does not, and there is time to change one's mind."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -30,7 +31,7 @@ from ckpt_archive.store.memory_bucket import MemoryBucket
 from ckpt_archive.store.protocol import Store, StoreLimits
 from ckpt_archive.testing.archives import SMALL, archive_on, content, keys
 from ckpt_archive.testing.checkpoints import ARCHIVE_ID, NOON, ManualClock, archive_files
-from ckpt_archive.testing.hooked import HookedStore, Request
+from ckpt_archive.testing.hooked import Hook, HookedStore, Request
 from ckpt_archive.testing.hooked_bucket import HookedBucket
 from ckpt_archive.testing.staged import local_machine
 
@@ -67,6 +68,23 @@ class Scene:
 
     def connection(self, store: Store | None = None, bucket: HookedBucket | None = None) -> Connection:
         return Connection(store or self.store, ARCHIVE_ID, SMALL, None, lambda: True, bucket or self.bucket)
+
+    def hooked(self, *, before: Hook | None = None, after: Hook | None = None) -> Connection:
+        """One where somebody steps in before or after the requests to the store and to the bucket, numbered together."""
+        number = -1
+
+        def counted(request: Request) -> None:
+            nonlocal number
+            number += 1
+            if before is not None:
+                before(replace(request, number=number))
+
+        def told(request: Request) -> None:
+            if after is not None:
+                after(request)
+
+        store = HookedStore(self.store, before=counted, after=told)
+        return self.connection(store, HookedBucket(self.bucket, before=counted, after=told))
 
     def look(self, first: int | None = None, last: int | None = None, **told: object) -> Droppable:
         return look(self.machine, self.connection(), POLICY, selection(first, last, **told))
@@ -211,7 +229,7 @@ def refused(scene: Scene, *steps: int, **told: object) -> str:
     with pytest.raises(ConflictError) as caught:
         scene.drop(*steps, **told)  # type: ignore[arg-type]
     with pytest.raises(ConflictError):
-        scene.look(*steps, **told)
+        scene.look(*steps, **told)  # type: ignore[arg-type]
     assert keys(scene.store) == before, "something was written"
     return str(caught.value)
 
@@ -355,7 +373,7 @@ def test_a_drop_after_it_was_taken_back_has_seven_days_again(scene: Scene) -> No
     assert scene.fate(OLDEST).assigned_number == 3
 
 
-# --- died in between, and at the same time -----------------------------------------------------------------------------------
+# --- died in between, and at the same time -------------------------------------------------------------------------------
 
 
 class Killed(BaseException):
@@ -377,10 +395,9 @@ def killed_at(count: int) -> Callable[[Request], None]:
 def requests_of(prepare: Callable[[Scene], None], act: Callable[[Scene, Connection], object]) -> int:
     scene = Scene()
     prepare(scene)
-    store = HookedStore(scene.store)
-    bucket = HookedBucket(scene.bucket)
-    act(scene, scene.connection(store, bucket))
-    return len(store.requests)
+    seen: list[Request] = []
+    act(scene, scene.hooked(before=seen.append))
+    return len(seen)
 
 
 def end_by_class(scene: Scene) -> None:
@@ -398,7 +415,7 @@ def test_who_dies_anywhere_drops_again(prepare: Callable[[Scene], None], *, land
         prepare(scene)
         hook = {"after" if landed else "before": killed_at(number)}
         with pytest.raises(Killed):
-            scene.drop(100, 200, scene.connection(HookedStore(scene.store, **hook)))
+            scene.drop(100, 200, scene.hooked(**hook))
         ends = ENDS + (10 * DAY if prepare is end_by_class else timedelta())
         assert {end for end in scene.ends().values() if end} <= {ends, *([datetime(2026, 3, 14, tzinfo=UTC)])}
         scene.maintain()
@@ -421,7 +438,7 @@ def test_who_dies_anywhere_takes_it_back_again(*, landed: bool) -> None:
         dropped(scene)
         hook = {"after" if landed else "before": killed_at(number)}
         with pytest.raises(Killed):
-            scene.undrop(connection=scene.connection(HookedStore(scene.store, **hook)))
+            scene.undrop(connection=scene.hooked(**hook))
         scene.undrop()
         fate = scene.fate(OLDEST)
         assert (fate.assigned, fate.ends_at, fate.clearing) == (None, None, None), number
@@ -434,7 +451,7 @@ def test_a_whole_run_whose_drop_was_broken_off_keeps_its_newest_ones_until_it_is
     for number in range(count):
         scene = Scene()
         with pytest.raises(Killed):
-            scene.drop(connection=scene.connection(HookedStore(scene.store, before=killed_at(number))), whole_run=True)
+            scene.drop(connection=scene.hooked(before=killed_at(number)), whole_run=True)
         scene.maintain()
         given_up = all(scene.fate(Place("run", 0, step)).assigned == "trash" for step in STEPS)
         assert given_up or scene.ends()[500] is None
@@ -453,10 +470,8 @@ def test_who_holds_while_it_is_dropped_wins() -> None:
             if request.number == number:
                 hold(scene.machine, scene.connection(), "run", OLDEST, "ABC", "claim", "eve")
 
-        try:
-            scene.drop(100, connection=scene.connection(HookedStore(scene.store, before=held)))
-        except ConflictError:
-            pass
+        with suppress(ConflictError):
+            scene.drop(100, connection=scene.hooked(before=held))
         scene.maintain()
         fate = scene.fate(OLDEST)
         assert (fate.ends_at, fate.cases) == (None, ("ABC",)), number
@@ -477,7 +492,7 @@ def test_who_drops_while_it_is_taken_back_leaves_it_dropped_or_wanted_and_never_
             if request.number == number:
                 scene.drop(100)
 
-        scene.undrop(100, connection=scene.connection(HookedStore(scene.store, before=again)))
+        scene.undrop(100, connection=scene.hooked(before=again))
         for _ in range(2):
             scene.maintain()
         fate = scene.fate(OLDEST)
@@ -563,7 +578,7 @@ def test_of_two_who_give_a_class_at_once_one_is_told_that_it_is_not_his(scene: S
         if request.verb == "create" and "/class-0001-daily" in request.key:
             fating.assign(scene.store, ARCHIVE_ID, OLDEST, 1, "milestone", told)
 
-    connection = scene.connection(HookedStore(scene.store, before=other))
+    connection = scene.hooked(before=other)
     with pytest.raises(ConflictError, match="gave run step 100 \\(attempt 0\\) the class 'milestone' at the same time"):
         assign(scene.machine, connection, POLICY, OLDEST, "daily", reason="r", actor="ann")
 
@@ -578,7 +593,7 @@ def test_who_dies_anywhere_gives_the_class_again() -> None:
         scene = Scene()
         end_by_class(scene)
         with pytest.raises(Killed):
-            give(scene, scene.connection(HookedStore(scene.store, after=killed_at(number))))
+            give(scene, scene.hooked(after=killed_at(number)))
         give(scene, scene.connection())
         scene.maintain()
         fate = scene.fate(OLDEST)

@@ -136,7 +136,12 @@ class FakeIndex:
 def test_what_was_committed_comes_into_the_log(scene: Scene) -> None:
     scene.commit()
     report = scene.maintain()
-    assert states(report) == {"log": State.DONE, "commits": State.NOTHING, "index": State.NOTHING}
+    assert states(report) == {
+        "log": State.DONE,
+        "commits": State.NOTHING,
+        "index": State.NOTHING,
+        "retention": State.NOTHING,
+    }
     assert report.steps[0].did == "1 records sealed"
     assert scene.sealed() == [layout.manifest("run-a", 0, 100)]
     assert "pip install 'ckpt-archive[index]'" in report.steps[2].left
@@ -155,7 +160,7 @@ def test_the_index_is_worked_on_after_the_log(scene: Scene) -> None:
     report = scene.maintain(index=index, on_step=seen.append)
     assert index.asked == ["index", "compact", "vacuum"]
     assert tuple(seen) == report.steps
-    assert [step.step for step in seen] == ["log", "commits", "index", "compact", "vacuum"]
+    assert [step.step for step in seen] == ["log", "commits", "index", "compact", "vacuum", "retention"]
 
 
 def test_a_sync_is_a_part_of_it(scene: Scene) -> None:
@@ -258,7 +263,7 @@ def test_a_marker_that_can_not_be_read_is_the_logs_to_tell_of(scene: Scene) -> N
 # --- costs -----------------------------------------------------------------------------------------------------------------
 
 
-def test_an_idle_pass_costs_two_listings_and_a_few_reads(scene: Scene) -> None:
+def test_an_idle_pass_costs_three_listings_and_a_few_reads(scene: Scene) -> None:
     for step in range(1, 51):
         scene.commit(Place("run-a", 0, step))
         scene.maintain()
@@ -269,7 +274,7 @@ def test_an_idle_pass_costs_two_listings_and_a_few_reads(scene: Scene) -> None:
     report = scene.maintain()
     requests = scene.counting.requests
     assert all(step.state is State.NOTHING for step in report.steps)
-    assert requests["list"] <= 2
+    assert requests["list"] <= 3  # one of them for the retention policy in force
     # The archive's record, the newest batch for each of two steps, and those of two hours before it, one every five minutes.
     assert requests["read"] <= 3 + 24, requests
     assert requests["head"] <= 12  # to find the end of 50 batches without a hint
@@ -300,6 +305,7 @@ def test_who_has_something_better_to_do_is_let_go_between_steps(scene: Scene) ->
         "index": State.DONE,
         "compact": State.LEFT,
         "vacuum": State.LEFT,
+        "retention": State.LEFT,
     }
 
 
@@ -362,7 +368,7 @@ def test_an_error_of_one_step_does_not_stop_the_others(scene: Scene) -> None:
     assert index.asked == ["index", "compact", "vacuum"]
     assert report.errors[0] is denied
     assert report.worst_error() is denied
-    assert [step.problem for step in report.steps] == ["", "", "no", "twice", ""]
+    assert [step.problem for step in report.steps] == ["", "", "no", "twice", "", ""]
 
 
 def test_that_the_store_does_not_answer_is_the_worst(scene: Scene) -> None:

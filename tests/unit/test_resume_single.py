@@ -6,24 +6,28 @@ import logging
 import os
 import shutil
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from ckpt_archive.commit import latest, layout
+from ckpt_archive.commit import fating, latest, layout
 from ckpt_archive.commit.decision import read_decisions
+from ckpt_archive.commit.fating import Told
 from ckpt_archive.commit.latest import standing
 from ckpt_archive.commit.launch_record import Launch
 from ckpt_archive.disk.posix import PosixFileSystem
 from ckpt_archive.disk.protocol import LockMode
-from ckpt_archive.errors import IntegrityError, InvalidInputError, NotFoundError, UnavailableError
+from ckpt_archive.errors import EndedError, IntegrityError, InvalidInputError, NotFoundError, UnavailableError
 from ckpt_archive.local.launches import begin_launch, load_launches, read_attempt, read_resume, record_resume
 from ckpt_archive.local.quarantine import quarantined
 from ckpt_archive.place import Place
 from ckpt_archive.promotion import Every
 from ckpt_archive.restore.result import Restored
+from ckpt_archive.retention.policy import midnight_after
 from ckpt_archive.ship.numbering import number_launch
 from ckpt_archive.testing.archives import content, keys, put, read_tree
+from ckpt_archive.testing.hooked import Request
 from ckpt_archive.testing.site import URL, Node, Site, kill, save
 
 RUN = "run-a"
@@ -384,6 +388,56 @@ def test_a_damaged_copy_in_the_archive(site: Site, node: Node) -> None:
     with pytest.raises(IntegrityError):
         other.run().resume()
     assert resumed(other, fallback=True) == (20, 0, "archive")
+
+
+def end(site: Site, step: int, *, gone: int | None) -> None:
+    """Its end was announced, and has come; so many of its objects are gone, or all of them."""
+    place = Place(RUN, 0, step)
+    told = Told("policy", "node", "no other class chooses it", site.clock.now())
+    day = midnight_after(site.clock.now() - timedelta(days=2))
+    fating.announce(site.store, site.ids[URL], place, 0, day, "daily.365d", told)
+    for key in keys(site.store, layout.data_folder(RUN, 0, step))[:gone]:
+        site.store.delete(key)
+
+
+def test_whoever_resumes_asks_for_no_end_unless_something_is_missing(site: Site, node: Node) -> None:
+    """What answers "latest" does not end, and a thousand ranks resume at once: what is whole is enough."""
+    launch(node, 10, 20, 30, 40)
+    end(site, 40, gone=0)
+    asked: list[str] = []
+
+    def noted(request: Request) -> None:
+        asked.append(request.key)
+
+    site.before = noted
+    assert resumed(site.node("node-b")) == (40, 0, "archive")
+    assert not [key for key in asked if "/retention/" in key]
+
+
+def test_what_has_ended_is_not_resumed_from_and_not_taken_for_a_new_run(site: Site, node: Node) -> None:
+    launch(node, 10, 20, 30, 40)
+    end(site, 40, gone=None)
+    other = site.node("node-b")
+    with pytest.raises(EndedError, match=r"run-a step 40 \(attempt 0\) ended on"):
+        other.run().resume()
+    assert resumed(other, fallback=True) == (20, 0, "archive")
+
+
+def test_a_fallback_passes_over_what_has_ended_although_it_is_whole(site: Site, node: Node) -> None:
+    launch(node, 10, 20, 30, 40, 50, 60)
+    key = next(key for key in keys(site.store, "data/run-a/00000000/000000000060/"))
+    put(site.store, key, content(site.store, key)[:-1] + b"!")
+    end(site, 40, gone=0)
+    assert resumed(site.node("node-b"), fallback=True) == (20, 0, "archive")
+
+
+def test_nobody_goes_back_to_what_has_ended(site: Site, node: Node) -> None:
+    launch(node, 10, 20, 30, 40)
+    end(site, 20, gone=0)
+    with pytest.raises(EndedError, match="step 20"):
+        site.node("node-b").run().rollback(20)
+    with pytest.raises(EndedError, match="step 20"):
+        site.node("node-b").run().restore(20)
 
 
 def test_a_decided_step_that_rots_later_is_fetched(node: Node) -> None:

@@ -92,7 +92,7 @@ def tape(tmp_path: Path) -> Cold:
     return cold
 
 
-# --- what is wanted ---------------------------------------------------------------------------------------------------------
+# --- what is wanted -------------------------------------------------------------------------------------------------------
 
 
 def test_a_cold_checkpoint_is_thawed_and_restored(glacier: Cold, tmp_path: Path) -> None:
@@ -192,7 +192,7 @@ def test_a_request_that_dies_anywhere_is_finished_by_the_next(glacier: Cold) -> 
     assert {event.kind for event in glacier.events()} == {"thaw-requested"}
 
 
-# --- money and time -----------------------------------------------------------------------------------------------------------
+# --- money and time -------------------------------------------------------------------------------------------------------
 
 
 def test_what_it_costs_and_how_long_it_takes(glacier: Cold) -> None:
@@ -201,7 +201,9 @@ def test_what_it_costs_and_how_long_it_takes(glacier: Cold) -> None:
     found = {tier: thawing.estimate(cold, book, tier) for tier in thawing.TIERS}
     size_bytes = sum(item.size_bytes for item in cold)
     standard = book.price("GLACIER").tier("Standard")
-    assert found["Standard"].usd == pytest.approx(size_bytes / 1e9 * standard.usd_per_gb + 4 / 1000 * standard.usd_per_1000)
+    assert found["Standard"].usd == pytest.approx(
+        size_bytes / 1e9 * standard.usd_per_gb + 4 / 1000 * standard.usd_per_1000
+    )
     assert found["Expedited"].usd > found["Standard"].usd >= found["Bulk"].usd
     assert found["Expedited"].hours < found["Standard"].hours < found["Bulk"].hours
     with pytest.raises(InvalidInputError, match="no price for the storage class GLACIER"):
@@ -249,7 +251,13 @@ def test_waiting_asks_little(glacier: Cold) -> None:
 
 @pytest.mark.parametrize(
     ("hours", "text"),
-    [(0, "at once"), (1 / 12, "within 5 minutes"), (5, "within 5 hours"), (12, "within 12 hours"), (0.01, "within 1 minute")],
+    [
+        (0, "at once"),
+        (1 / 12, "within 5 minutes"),
+        (5, "within 5 hours"),
+        (12, "within 12 hours"),
+        (0.01, "within 1 minute"),
+    ],
 )
 def test_a_time_for_people(hours: float, text: str) -> None:
     assert thawing.hours_text(hours) == text
@@ -269,7 +277,7 @@ def test_a_store_without_cold_classes_says_so() -> None:
         thawing.thawer_of(connection)
 
 
-# --- the command --------------------------------------------------------------------------------------------------------------
+# --- the command ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture

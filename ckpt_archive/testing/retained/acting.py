@@ -15,11 +15,11 @@ from ckpt_archive.place import Place
 from ckpt_archive.retention import apply as applying
 from ckpt_archive.retention import assigning, dropping, holding, periodic, undropping
 from ckpt_archive.retention.apply import plan_again
-from ckpt_archive.retention.dropping import Selection
 from ckpt_archive.retention.in_force import read_in_force, read_policy
 from ckpt_archive.retention.planning import Plan, make_plan
 from ckpt_archive.retention.policy import Policy, RetentionClass
 from ckpt_archive.retention.policy_file import preset
+from ckpt_archive.retention.selection import Selection
 from ckpt_archive.retention.voice import Voice
 from ckpt_archive.testing.archives import SMALL
 from ckpt_archive.testing.checkpoints import ARCHIVE_ID, INLINE, contribute_files

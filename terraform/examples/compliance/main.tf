@@ -1,8 +1,8 @@
 # An archive that regulators may ask for: Object Lock, access logs, runs written only by those who train them, erasing with a
 # second factor, and a second copy in another account that nobody here can delete.
 #
-# ckpt-archive.auto.tfvars.json was written for the preset `eu-ai-10y`. Object Lock's own settings are no part of this module:
-# `ckpt-archive retention apply` locks each checkpoint as its class says, and `retention hold` holds it.
+# ckpt-archive.auto.tfvars.json was made of retention.toml, which is the preset `eu-ai-10y`. When something is locked is no part
+# of this module: `ckpt-archive retention apply` locks each checkpoint as its class says, and `retention hold` holds it.
 
 terraform {
   required_version = ">= 1.9"

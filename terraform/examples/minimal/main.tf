@@ -1,7 +1,7 @@
 # A bucket for one team: the jobs of one cluster write, one group asks and restores, maintenance runs by itself.
 #
-# ckpt-archive.auto.tfvars.json was written for the preset `default`; make your own with
-#   ckpt-archive retention plan --policy retention.toml --format terraform
+# ckpt-archive.auto.tfvars.json was made of retention.toml, which is the preset `default`:
+#   ckpt-archive --archive s3://example-checkpoints retention plan --policy retention.toml --format terraform
 
 terraform {
   required_version = ">= 1.9"
