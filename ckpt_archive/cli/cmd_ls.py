@@ -32,11 +32,11 @@ _CHECKPOINTS = (
     number_column("step"),
     time_column("committed_at"),
     size_column("size_bytes"),
-    text_column("state"),
+    spare(mapping_column("metrics")),
+    spare(text_column("state")),
     spare(time_column("ends_at")),
     spare(text_column("retention_class")),
     spare(flag_column("held")),
-    spare(mapping_column("metrics")),
     spare(number_column("writers")),
     spare(number_column("files")),
     spare(mapping_column("labels")),
@@ -63,3 +63,8 @@ def command(frame: Frame, /, run: str | None, attempt: int | None, ended: bool) 
     else:
         listed = listing.checkpoints(compose.system_machine(), archive.connection, run, attempt, ended=ended)
         frame.screen.rows(_CHECKPOINTS, [asdict(info) for info in listed])
+        ends = [info.ends_at for info in listed if info.state == "ending" and info.ends_at is not None]
+        if ends:
+            frame.screen.note(
+                f"{len(ends)} of these end{'s' if len(ends) == 1 else ''}, the first on {min(ends):%Y-%m-%d}"
+            )

@@ -25,6 +25,7 @@ from ckpt_archive.retention.cooling import Cooling, cool, find_coolings, second_
 from ckpt_archive.retention.execute import Ending, check_margin, find_endings, remove
 from ckpt_archive.retention.orphans import Orphan, find_orphans, mend
 from ckpt_archive.retention.policy import Policy
+from ckpt_archive.retention.rules import ours
 from ckpt_archive.retention.sweeping import Litter, find_litter, sweep
 from ckpt_archive.retention.voice import Voice
 from ckpt_archive.settings import Environment
@@ -59,7 +60,11 @@ class _Work:
     orphans: tuple[Orphan, ...]
 
 
-@verb("run", example="ckpt-archive retention run\nckpt-archive retention run --yes --orphans", exits=(1, 3, 4, 6, 7))
+@verb(
+    "retention run",
+    example="ckpt-archive retention run\nckpt-archive retention run --yes --orphans",
+    exits=(1, 3, 4, 6, 7),
+)
 @policy_option
 @click.option("--yes", is_flag=True, help="Do it; without this it is only shown.")
 @click.option(
@@ -131,6 +136,10 @@ def _explain(screen: Screen, connection: Connection, policy: Policy, work: _Work
         screen.note(
             "The bucket keeps versions: deleting makes marks, and the bytes are freed when the rule for old versions, or "
             "whoever has the right to delete versions, removes them."
+        )
+    if bucket is not None and work.endings and any(ours(rule, bucket.prefix) for rule in bucket.read_rules()):
+        screen.note(
+            "The bucket has rules that remove what has ended: where an engine carries them out, nobody needs to run this."
         )
     if files_of(connection.store) is None and policy.cold:
         screen.note(f"The policy names a second root, {policy.cold}: only an archive in a folder can have one.")

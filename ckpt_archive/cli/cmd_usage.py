@@ -11,9 +11,13 @@ from ckpt_archive.cli.columns import number_column, size_column, spare, text_col
 from ckpt_archive.cli.exits import FINDINGS
 from ckpt_archive.cli.money import price_book, prices_option, usd_column
 from ckpt_archive.cli.verb import Frame, verb
+from ckpt_archive.commit.connection import Connection
 from ckpt_archive.errors import NotFoundError
 from ckpt_archive.index.query.answer import Answer
 from ckpt_archive.place import Place
+from ckpt_archive.retention.in_force import read_in_force, read_policy
+from ckpt_archive.retention.policy import Quota
+from ckpt_archive.retention.quotas import PROJECT, RUN, quota_of
 from ckpt_archive.retention.usage import BY, Usage, Written, fates_of, read_written, summarize
 from ckpt_archive.strictjson import Json
 
@@ -26,6 +30,7 @@ _COUNTED = (
     size_column("ended_bytes"),
     spare(size_column("held_bytes")),
     usd_column("usd_a_month"),
+    size_column("quota_bytes"),
 )
 _SQL = """
 SELECT run, attempt, step, committed_at, project, retention_class, size_bytes, objects
@@ -52,8 +57,8 @@ def command(frame: Frame, /, *, by: str, prices: str, source: str) -> int | None
     """Show who stores how much, and what it costs.
 
     Bytes that were ever written, those that are kept, those whose end is announced, and those that have ended; and what
-    those that are there cost a month. Held ones are counted in held_bytes too. A project is the run's label `project`; the
-    tag and the age tell in which storage class a checkpoint lies.
+    those that are there cost a month. Held ones are counted in held_bytes too, and quotas are those of the policy in force.
+    A project is the run's label `project`; the tag and the age tell in which storage class a checkpoint lies.
 
     From manifests it costs a listing for every 1,000 checkpoints, one for every 1,000 statements about their ends, and a
     read of each manifest (a million: about 0.40 USD on AWS, and minutes). From the index the reads fall away, and what it
@@ -67,7 +72,9 @@ def command(frame: Frame, /, *, by: str, prices: str, source: str) -> int | None
     written = (
         read_written(compose.system_machine(), connection, problems=problems) if answer is None else _written(answer)
     )
-    rows = [_row(by, line) for line in summarize(written, fates_of(connection), by, book)]
+    quotas = _quotas(connection) if by in (RUN, PROJECT) else ()
+    lines = summarize(written, fates_of(connection), by, book)
+    rows = [_row(by, line, quota_of(quotas, by, line.name)) for line in lines]
     frame.screen.rows([text_column(by), *_COUNTED], rows, nothing=f"{archive.url} holds no checkpoints yet.")
     where = "the index" if answer is not None else "manifests"
     for note in (f"Counted from {where}.", *(answer.notes if answer is not None else ()), *book.said, *problems):
@@ -100,7 +107,13 @@ def _written(answer: Answer) -> Iterator[Written]:
         )
 
 
-def _row(by: str, line: Usage) -> dict[str, Json]:
+def _quotas(connection: Connection) -> tuple[Quota, ...]:
+    """Those of the policy in force."""
+    applied = read_in_force(connection.store, connection.archive_id).applied
+    return () if applied is None else read_policy(connection.store, applied).quotas
+
+
+def _row(by: str, line: Usage, quota: Quota | None) -> dict[str, Json]:
     return {
         by: line.name,
         "checkpoints": line.checkpoints,
@@ -111,4 +124,5 @@ def _row(by: str, line: Usage) -> dict[str, Json]:
         "ended_bytes": line.ended_bytes,
         "held_bytes": line.held_bytes,
         "usd_a_month": line.usd_a_month,
+        "quota_bytes": None if quota is None else quota.max_bytes,
     }

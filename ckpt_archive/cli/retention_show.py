@@ -108,7 +108,7 @@ def _rule_lines(plan: Plan) -> Iterator[str]:
     if rules.foreign:
         names = ", ".join(str(raw.get("ID") or "without an id") for raw in rules.foreign)
         yield f"  = {len(rules.foreign)} rules are not ours and left alone: {names}"
-    for limit in plan.in_force.limits if plan.in_force.is_policy(plan.policy) else ():
+    for limit in plan.in_force.limits:
         yield f"  = the store does not do {limit}: the rules are without"
 
 

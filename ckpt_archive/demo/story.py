@@ -88,6 +88,7 @@ class Story:
             self._lose_the_node()
             self._look_and_leave()
             self._ask()
+            self._keep()
             self._compare_curves()
         self._say_what_is_next()
 
@@ -187,6 +188,24 @@ class Story:
         listed = json.loads(self._printed("ls", RUN, "--json"))
         self.teller.check(f"the index knows all {len(listed)} checkpoints", counted == [{"checkpoints": len(listed)}])
         self._cli("index", "check", "--all")
+
+    def _keep(self) -> None:
+        self.teller.chapter("What is kept for how long: one policy, priced, shown, applied to the bucket's own rules")
+        self.teller.say("What three years of a 70B model cost, 1 TB every five minutes, under each preset:")
+        self._cli("retention", "simulate")
+        first = min(item["step"] for item in json.loads(self._printed("ls", RUN, "--json")))
+        self.teller.say(f"A lawyer wants step {first} kept, whatever the policy says. Then the policy is applied.")
+        self._cli("retention", "hold", RUN, str(first), "--case", "demo-1", "--reason", "somebody asked")
+        self._cli("retention", "plan")
+        self._cli("retention", "apply", "--yes")
+        self._cli("retention", "drift")
+        states = {item["step"]: item for item in json.loads(self._printed("ls", RUN, "--json"))}
+        ending = sorted(step for step, item in states.items() if item["state"] == "ending")
+        newest = sorted(states)[-3:]
+        self.teller.check(
+            f"steps {', '.join(map(str, ending))} will end, and that is announced; the three newest and the held one stay",
+            bool(ending) and states[first]["held"] and not {first, *newest}.intersection(ending),
+        )
 
     def _compare_curves(self) -> None:
         self.teller.chapter("The loss curve, over three launches and two deaths")

@@ -19,7 +19,7 @@ from ckpt_archive.machine import Machine
 from ckpt_archive.retention.carrying import Done, carry_out
 from ckpt_archive.retention.in_force import Applied, put_in_force, store_text
 from ckpt_archive.retention.plan import Prices
-from ckpt_archive.retention.planning import Plan, as_of_id, known_limits, make_plan, plan_one_run
+from ckpt_archive.retention.planning import Plan, as_of_id, make_plan, plan_one_run
 from ckpt_archive.retention.policy import Policy
 from ckpt_archive.retention.ruling import Ruled, write_rules
 from ckpt_archive.retention.survey import runs
@@ -122,9 +122,11 @@ def apply(voice: Voice, plan: Plan, *, on_run: Callable[[str], None] = lambda ru
 
 
 def _write_rules(connection: Connection, plan: Plan) -> Ruled:
-    limits = known_limits(plan.policy, plan.in_force)
+    known = plan.in_force.limits
     if connection.bucket is None or not plan.owns_rules:
-        return Ruled(was_written=False, limits=limits)
+        return Ruled(was_written=False, limits=known)
+    # With another policy it is tried out anew what the store can do: servers are upgraded.
+    limits = known if plan.in_force.is_policy(plan.policy) else ()
     return write_rules(connection.bucket, plan.policy, plan.in_use, limits, plan.found_rules)
 
 

@@ -15,7 +15,7 @@ from ckpt_archive.errors import NotFoundError
 from ckpt_archive.machine import Machine
 from ckpt_archive.retention.in_force import InForce, read_in_force
 from ckpt_archive.retention.plan import Change, Kind, RunSurvey, Surveyed, plan_run
-from ckpt_archive.retention.planning import CKPT_ARCHIVE, foreign_problems, known_limits
+from ckpt_archive.retention.planning import CKPT_ARCHIVE, foreign_problems
 from ckpt_archive.retention.policy import TAG_KEY, Policy
 from ckpt_archive.retention.rules import RuleDifference, difference
 from ckpt_archive.retention.ruling import wanted_rules
@@ -121,7 +121,7 @@ def find_drift(
             "the store has neither tags nor rules: `ckpt-archive retention run` removes what has ended"
         )
     else:
-        _rules(connection.bucket, policy, frozenset(in_use), known_limits(policy, in_force), report)
+        _rules(connection.bucket, policy, frozenset(in_use), in_force.limits, report)
     return report
 
 

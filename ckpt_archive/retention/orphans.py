@@ -112,8 +112,8 @@ def summary(orphans: Sequence[Orphan], prices: Prices) -> str:
     size_bytes = sum(orphan.size_bytes for orphan in mended)
     usd = sum(orphan.usd_a_month(prices) for orphan in mended)
     return (
-        f"{objects} objects that no receipt names and {uploads} uploads that nobody completed, {size_bytes} bytes, older than "
-        f"{MARGIN.days} days: they cost about {usd:,.2f} USD a month and belong to no checkpoint"
+        f"{objects} objects that no receipt names and {uploads} uploads that nobody completed, {size_bytes} bytes, older "
+        f"than {MARGIN.days} days: they cost about {usd:,.2f} USD a month and belong to no checkpoint"
     )
 
 

@@ -234,8 +234,7 @@ def make_plan(
     found: tuple[RawRule, ...] = ()
     if bucket is not None:
         found = bucket.read_rules()
-        limits = known_limits(policy, in_force)
-        wanted = wanted_rules(policy, bucket.prefix, frozenset(gathered.in_use_after), limits)
+        wanted = wanted_rules(policy, bucket.prefix, frozenset(gathered.in_use_after), in_force.limits)
         rules = difference(wanted, found, bucket.prefix)
         gathered.problems += foreign_problems(rules, bucket.prefix)
     changes = sorted(gathered.changes, key=lambda change: (change.place.run, -change.place.attempt, -change.place.step))
@@ -277,11 +276,6 @@ def tags_compared(connection: Connection, policy: Policy, in_force: InForce) -> 
     if not in_force.is_policy(policy) or not is_marked(connection.store, layout.retention_compared(in_force.number)):
         return frozenset()
     return frozenset(item.tag for item in policy.classes)
-
-
-def known_limits(policy: Policy, in_force: InForce) -> tuple[str, ...]:
-    """What the store is known not to do; another policy is tried out anew."""
-    return in_force.limits if in_force.is_policy(policy) else ()
 
 
 def foreign_problems(rules: RuleDifference, prefix: str) -> list[str]:

@@ -144,6 +144,10 @@ class Policy:
         """The class of that name."""
         return next((item for item in self.classes if item.name == name), None)
 
+    def _named(self, name: str, why: str) -> tuple[RetentionClass | None, str]:
+        found = self.named(name)
+        return found, why if found is not None else f"{why}, which the policy does not have"
+
     def choose(
         self, promotion: Mapping[str, object], said: str = "", assigned: str | None = None
     ) -> tuple[RetentionClass | None, str]:
@@ -158,9 +162,9 @@ class Policy:
             None where there is none: then it is kept.
         """
         if assigned is not None:
-            return self.named(assigned), f"assigned to {assigned}"
+            return self._named(assigned, f"assigned to {assigned}")
         if said:
-            return self.named(said), f"saved as {said}"
+            return self._named(said, f"saved as {said}")
         name = promotion.get("name")
         if promotion.get("rule") == "milestone" and isinstance(name, str):
             for item in self.classes:

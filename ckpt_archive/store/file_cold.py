@@ -18,6 +18,7 @@ from ckpt_archive.clock import Clock
 from ckpt_archive.digest import sha256_hex
 from ckpt_archive.disk import durable
 from ckpt_archive.disk.protocol import FileStat, ReadableFile, WritableFile, join, parent
+from ckpt_archive.store import keys
 from ckpt_archive.store.bucket import Temperature, Warmth
 from ckpt_archive.store.tree import BUFFER_BYTES, COLD, COLD_CLASS, Tree, cold_target
 
@@ -180,7 +181,12 @@ class ColdFiles:
                 cold.publish(temporary, key)
 
     def _check_still(self, key: str, before: FileStat) -> None:
-        now = self._tree.fs.stat(self._tree.path(key))
+        try:
+            now = self._tree.fs.stat(self._tree.path(key))
+        except FileNotFoundError as error:
+            # Its end has come meanwhile: nobody would ever find the copy.
+            self.remove(key)
+            raise keys.missing(key, self._tree.url) from error
         if (now.inode, now.mtime_ns, now.size_bytes) != (before.inode, before.mtime_ns, before.size_bytes):
             raise errors.ConflictError(
                 f"{key} in {self._tree.url} was changed while it was copied", hint="Find out who did, and try again."

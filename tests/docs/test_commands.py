@@ -68,7 +68,7 @@ def test_every_quoted_command_exists(document: str, command: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", ["thaw r 1", "dev-server DIR", "ls --step N", "--step 1 ls", "show r 1 2", "index thaw", "index sync x"]
+    "wrong", ["melt r 1", "dev-server DIR", "ls --step N", "--step 1 ls", "show r 1 2", "index thaw", "index sync x"]
 )
 def test_a_wrong_one_would_be_found(wrong: str) -> None:
     with pytest.raises((AssertionError, click.UsageError)):

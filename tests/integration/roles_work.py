@@ -9,26 +9,33 @@ from pathlib import Path
 from typing import Any, Self
 
 from ckpt_archive.commit import layout
+from ckpt_archive.commit.archive_record import open_archive
+from ckpt_archive.commit.contribute import contribute
 from ckpt_archive.digest import sha256_hex
+from ckpt_archive.place import Place
 from ckpt_archive.store.body import Body
+from ckpt_archive.store.protocol import Store
 from ckpt_archive.store.s3 import S3Store
 from ckpt_archive.store.s3_connection import Connection
+from ckpt_archive.testing.checkpoints import INLINE, BytesFile, contribution_of, share_of
 from ckpt_archive.testing.recorded_wire import Asked, recorded
+from ckpt_archive.transfer.settings import TransferSettings
 
 RUN = "run-a"
 HELD = "run-held"
 _PART_BYTES = 5 << 20
-_BIG = b"w" * (2 * _PART_BYTES + 1000)
+_BIG = bytes([200]) * (2 * _PART_BYTES + 1000)
 
 _TRAINER = """
 import sys
 from ckpt_archive import Archive, Every
 
 run = Archive.open().run("run-a", staging=sys.argv[1], promote=Every(1), agent="external", on_error="raise")
-assert run.resume(to=sys.argv[2]).step == 100
-for step, weight in ((200, b"w"), (300, b"v")):
+assert run.resume(to=sys.argv[2]) is not None
+size, *steps = map(int, sys.argv[3:])
+for step in steps:
     with run.checkpoint(step=step) as checkpoint:
-        (checkpoint.path / "model.bin").write_bytes(weight * int(sys.argv[3]))
+        (checkpoint.path / "model.bin").write_bytes(bytes([step % 251]) * size)
 """
 
 _MENDER = """
@@ -140,6 +147,28 @@ class Work(AbstractContextManager["Work"]):
         return str(path)
 
 
+def archive_id(work: Work) -> str:
+    """Of the archive."""
+    return open_archive(work.store).archive_id
+
+
+def leave_uncommitted(store: Store, archive_id: str, place: Place) -> None:
+    """A writer has contributed all there is, and its node dies before the commit."""
+    contribute(
+        store,
+        INLINE,
+        place=place,
+        rank=0,
+        archive_id=archive_id,
+        contribution=contribution_of(),
+        share=share_of({"model.bin": b"weights"}),
+        open_file=lambda path: BytesFile(b"weights"),
+        still_same=lambda: None,
+        settings=TransferSettings(),
+        checksums_enforced=True,
+    )
+
+
 def push_and_train(work: Work) -> None:
     """A job: push, resume, train, go on with an upload that was broken off."""
     folder = work.files("pushed", model=b"m" * 100_000, small=b"s")
@@ -147,7 +176,7 @@ def push_and_train(work: Work) -> None:
     work.run("push", folder, "--run", RUN, "--step", "100")
     work.run("push", folder, "--run", HELD, "--step", "100")
     ssd = str(work.folder / "ssd")
-    work.process(["-c", _TRAINER, ssd, str(work.folder / "resumed"), str(len(_BIG))])
+    work.process(["-c", _TRAINER, ssd, str(work.folder / "resumed"), str(len(_BIG)), "200", "300"])
     # Somebody has begun to send it, and died.
     key = layout.data_object(RUN, 1, 200, 0, sha256_hex(_BIG))
     upload = work.store.start_upload(key)
@@ -157,7 +186,10 @@ def push_and_train(work: Work) -> None:
 
 
 def push_more(work: Work) -> None:
-    """A job: another checkpoint, so that one more is not among the newest."""
+    """A job, now that a policy is in force: more checkpoints, so that others are not the newest any more."""
+    ssd = str(work.folder / "ssd")
+    work.process(["-c", _TRAINER, ssd, str(work.folder / "resumed"), "1000", "350"])
+    work.run("drain", "--staging", ssd, "--maintain", "external")
     more = work.files("more", model=b"n" * 100_000)
     work.run("push", more, "--run", RUN, "--step", "400")
     work.run("push", more, "--run", HELD, "--step", "400")
@@ -234,6 +266,7 @@ def erase(work: Work) -> None:
     """An eraser: mend what was begun and never ended; delete every version of a checkpoint's data, also of what is locked."""
     work.store.start_upload(layout.data_object("run-lost", 0, 1, 0, "0" * 64))
     work.store.create(layout.data_object("run-lost", 0, 1, 0, "1" * 64), Body.of(b"lost"))
+    leave_uncommitted(work.store, archive_id(work), Place("run-lost", 0, 2))
     work.took("")
     work.run("retention", "run", "--orphans")
     work.process(["-c", _MENDER])

@@ -73,8 +73,10 @@ def test_ls_leaves_out_what_has_ended_and_says_what_ends(cli: Cli) -> None:
 def test_a_pipe_gets_the_same_columns_in_the_same_places(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     del url
     assert main.run(["ls", "r", "--all"]) == 0
-    lines = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
-    assert [line[:3] + line[5:6] for line in lines] == [
+    seen = capsys.readouterr()
+    assert seen.err == f"1 of these ends, the first on {MIDNIGHT + timedelta(days=2):%Y-%m-%d}\n"
+    lines = [line.split("\t") for line in seen.out.splitlines()]
+    assert [line[:3] + line[6:7] for line in lines] == [
         ["r", "0", "300", "kept"],
         ["r", "0", "200", "ending"],
         ["r", "0", "100", "ended"],

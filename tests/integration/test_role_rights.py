@@ -22,7 +22,16 @@ DOC = Path(__file__).parents[2] / "docs" / "roles.md"
 PREFIX = "roles/main"
 
 # Granted without having been seen here, and why.
-UNSEEN: Mapping[tuple[str, str], str] = {}
+UNSEEN: Mapping[tuple[str, str, str], str] = {
+    ("job", "s3:AbortMultipartUpload", "data/run-*/*"): "an upload that somebody else has ended meanwhile is given up",
+    ("job", "s3:GetObject", "log/pending/*"): "an announcement whose answer was lost is read back",
+    ("job", "s3:PutObject", "runs/run-*/decisions/*"): "many writers agree on what is archived or given up",
+    ("maintainer", "s3:PutObject", "manifests/*"): "a commit is finished half an hour after its committer died",
+    ("maintainer", "s3:DeleteObject", "index/*"): "vacuum removes files that were replaced days ago",
+    ("maintainer", "s3:DeleteObject", "retention/*"): "marks of past days are forgotten",
+    ("maintainer", "s3:DeleteObjectTagging", "data/*"): "an end is taken back if the checkpoint is among the newest again",
+    ("auditor", "s3:GetObject", "policy/*"): "the texts of policies are evidence, read with any client",
+}
 
 
 @pytest.fixture(scope="module")
@@ -81,8 +90,9 @@ def test_a_role_may_do_nothing_that_it_does_not(roles: dict[str, list[Asked]], r
         if asked.action == action and is_like(_resource(asked), pattern)
     }
     start = f"{RIGHTS.bucket_arn}/{RIGHTS.prefix}"
-    unused = {(action, pattern.removeprefix(start)) for action, pattern in granted - used}
-    assert unused == {(action, pattern) for who, action, pattern in UNSEEN if who == role}
+    excused = {(action, pattern) for who, action, pattern in UNSEEN if who == role}
+    assert {(action, pattern.removeprefix(start)) for action, pattern in granted - used} <= excused
+    assert excused <= {(action, pattern.removeprefix(start)) for action, pattern in granted}
 
 
 def _many(value: str | list[str]) -> list[str]:

@@ -101,7 +101,7 @@ def test_a_checkpoint_is_held_by_statement_event_and_the_bucket(scene: Scene) ->
     said = read_statement(scene.store, OLD, "case-ABC.1-0001-held").told
     assert (said.reason, said.actor, said.event_id) == ("claim of Smith", "ann", event.event_id)
     versions = said.details["versions"]
-    assert sorted(versions) == scene.data()  # type: ignore[arg-type]
+    assert sorted(versions) == scene.data()
 
 
 def test_a_run_is_held_with_what_it_has(scene: Scene) -> None:

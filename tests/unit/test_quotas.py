@@ -4,6 +4,7 @@ import logging
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -46,7 +47,7 @@ def in_force(site: Site, quotas: str, number: int = 1) -> None:
     put_in_force(site.store, applied)
 
 
-def train(node: Node, steps: Sequence[int], size: int = 1000, name: str = "run-a", **told: object) -> None:
+def train(node: Node, steps: Sequence[int], size: int = 1000, name: str = "run-a", **told: Any) -> None:
     """Save, and let the uploader run after each."""
     run = node.run(name, promote=RULE, **told)
     for step in steps:

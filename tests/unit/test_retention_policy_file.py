@@ -186,3 +186,24 @@ def test_which_policy_is_meant() -> None:
     assert find_policy("x.toml", files.get).default == "b"
     assert find_policy("eu-ai-10y", files.get).name == "eu-ai-10y"
     assert find_policy(None, lambda _: None).name == "default"
+
+
+def test_the_class_that_somebody_said_counts_in_its_order() -> None:
+    policy = preset("default")
+    promotion = {"rule": "milestone", "name": "v1", "ordinal": 288}
+
+    def chosen(**told: str) -> tuple[str | None, str]:
+        item, why = policy.choose(promotion, **told)
+        return item.name if item else None, why
+
+    assert chosen(said="hourly", assigned="daily") == ("daily", "assigned to daily")
+    assert chosen(said="hourly") == ("hourly", "saved as hourly")
+    assert chosen() == ("milestone", "milestone 'v1'")
+    assert chosen(said="gone") == (None, "saved as gone, which the policy does not have")
+    assert chosen(assigned="gone") == (None, "assigned to gone, which the policy does not have")
+    counted, why = policy.choose({"rule": "every", "ordinal": 576})
+    assert counted is not None
+    assert (counted.name, why) == ("daily", "promotion 576, every 288")
+    without = load('[classes.x]\nkeep_for = "1d"\nevery = 2\n', "r")
+    assert without.choose({"rule": "push"}) == (None, "no class chooses it")
+    assert without.choose({"rule": "every", "ordinal": True}) == (None, "no class chooses it")

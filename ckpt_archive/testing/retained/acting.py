@@ -15,11 +15,13 @@ from ckpt_archive.place import Place
 from ckpt_archive.retention import apply as applying
 from ckpt_archive.retention import assigning, dropping, holding, periodic, undropping
 from ckpt_archive.retention.apply import plan_again
+from ckpt_archive.retention.holding import Report
 from ckpt_archive.retention.in_force import read_in_force, read_policy
 from ckpt_archive.retention.planning import Plan, make_plan
 from ckpt_archive.retention.policy import Policy, RetentionClass
 from ckpt_archive.retention.policy_file import preset
 from ckpt_archive.retention.selection import Selection
+from ckpt_archive.retention.undropping import Undropped
 from ckpt_archive.retention.voice import Voice
 from ckpt_archive.testing.archives import SMALL
 from ckpt_archive.testing.checkpoints import ARCHIVE_ID, INLINE, contribute_files
@@ -113,7 +115,8 @@ def maintain(site: Site, process: Process) -> bool:
         lambda policy: Voice(machine, connection, "maintainer", policy), connection.store, ARCHIVE_ID, lambda: True
     )
     left = passed.left or passed.busy or passed.problems or passed.done.moved or passed.done.left
-    return passed.was_due and not left
+    # Those that somebody has gone through today are not gone through again.
+    return passed.runs == len(site.runs()) and not left
 
 
 def drop(site: Site, process: Process, about: Place | str) -> None:
@@ -123,10 +126,10 @@ def drop(site: Site, process: Process, about: Place | str) -> None:
     dropping.drop(machine, connection, policy, _selected(about), reason="it failed", actor="researcher")
 
 
-def undrop(site: Site, process: Process, about: Place | str) -> None:
+def undrop(site: Site, process: Process, about: Place | str) -> Undropped:
     """Take that back."""
     machine, connection = site.machine(process), site.connection(process)
-    undropping.undrop(machine, connection, _selected(about), reason="it did not", actor="researcher")
+    return undropping.undrop(machine, connection, _selected(about), reason="it did not", actor="researcher")
 
 
 def _selected(about: Place | str) -> Selection:
@@ -143,10 +146,10 @@ def assign(site: Site, process: Process, about: Place | str, name: str) -> None:
     assigning.assign(machine, connection, policy, about, name, reason="it is good", actor="researcher")
 
 
-def hold(site: Site, process: Process, about: Place | str, case: str) -> None:
+def hold(site: Site, process: Process, about: Place | str, case: str) -> Report:
     """Hold a checkpoint or a run."""
     run, place = (about, None) if isinstance(about, str) else (about.run, about)
-    holding.hold(site.machine(process), site.connection(process), run, place, case, "it is asked for", "counsel")
+    return holding.hold(site.machine(process), site.connection(process), run, place, case, "it is asked for", "counsel")
 
 
 def release(site: Site, process: Process, about: Place | str, case: str) -> None:

@@ -12,9 +12,11 @@ from ckpt_archive.audit.verify import verify
 from ckpt_archive.commit.fate import read_fates
 from ckpt_archive.errors import CkptArchiveError, EndedError
 from ckpt_archive.place import Place
+from ckpt_archive.retention.holding import Report
 from ckpt_archive.retention.policy import Policy
 from ckpt_archive.retention.policy_file import load
-from ckpt_archive.testing.lifecycle_engine import run_engine
+from ckpt_archive.retention.undropping import Undropped
+from ckpt_archive.testing.lifecycle_engine import Due, run_engine
 from ckpt_archive.testing.retained import acting, story
 from ckpt_archive.testing.retained.oracle import MARGIN, ViolationError
 from ckpt_archive.testing.retained.site import Site
@@ -132,11 +134,30 @@ class Life:
             and not (place.run in fates and fates[place.run].cases(place))
         ]
 
+    def _work(self, process: Process, acts: int) -> None:
+        """The engine beside others: between any two of their requests it may do one thing."""
+        for _ in range(acts):
+            process.sleep(20 * self._chance.random() ** 3)
+            due = list(self._run_engine(lambda _: False))
+            if due:
+                chosen = self._chance.choice(due)
+                self._run_engine(lambda item, chosen=chosen: item == chosen)
+
     def _engine(self, share: float) -> None:
-        done = run_engine(self.site.bucket, lambda _: self._chance.random() < share, smallest_moved=0)
-        for due in done:
+        self._run_engine(lambda _: self._chance.random() < share)
+
+    def _run_engine(self, choose: Callable[[Due], bool]) -> list[Due]:
+        """What was due; some of it is done."""
+        all_due: list[Due] = []
+
+        def chosen(due: Due) -> bool:
+            all_due.append(due)
+            return choose(due)
+
+        for due in run_engine(self.site.bucket, chosen, smallest_moved=0):
             self.site.world.note(f"engine: {due.act} {due.key} by {due.rule_id}")
             self.site.oracle.counts[f"engine: {due.act}"] += 1
+        return all_due
 
     def _scene(self, scene: Scene) -> None:
         oracle, began = self.site.oracle, self.site.world.now
@@ -178,6 +199,8 @@ class Life:
             pass
 
         match deed:
+            case story.Work():
+                return (lambda: self._work(process, deed.acts)), nothing
             case story.Commit():
                 writer = self._writer(story.RUNS[deed.run])
                 return (lambda: writer.commit(process, deed)), nothing
@@ -196,7 +219,9 @@ class Life:
                 over = {place for place, known in oracle.known.items() if known.is_over(site.world.now)}
 
                 def held() -> None:
-                    oracle.held(about, case, over)
+                    report: Report = process.result
+                    gone = {item.place for item in report.gone}
+                    oracle.held(about, case, over | gone | set(report.over))
 
                 return (lambda: acting.hold(site, process, about, case)), held
             case story.Release():
@@ -209,8 +234,14 @@ class Life:
                     oracle.given_up.add(about)
                 return (lambda: acting.drop(site, process, about)), nothing
             case story.Undrop():
-                about = self._about(deed.run, deed.which)
-                return (lambda: acting.undrop(site, process, about)), nothing
+                about = self._dropped(deed)
+                since = site.world.now
+
+                def wanted() -> None:
+                    undropped: Undropped = process.result
+                    oracle.taken_back(undropped.places, since)
+
+                return (lambda: acting.undrop(site, process, about)), wanted
             case story.Assign():
                 about = self._about(deed.run, deed.which)
                 return (lambda: acting.assign(site, process, about, deed.name)), nothing
@@ -226,6 +257,17 @@ class Life:
         if not held or deed.which is None:
             return self._about(deed.run, deed.which), story.CASES[deed.case]
         return held[deed.which % len(held)]
+
+    def _dropped(self, deed: story.Undrop) -> Place | str:
+        """Something that was dropped, if there is any."""
+        dropped = sorted(
+            place
+            for place, known in self.site.oracle.known.items()
+            if any(end.tag.startswith("trash.") for end in known.current.ends)
+        )
+        if deed.which is None or not dropped:
+            return self._about(deed.run, deed.which)
+        return dropped[deed.which % len(dropped)]
 
     def _writer(self, run: str) -> acting.Writer:
         return self._writers.setdefault(run, acting.Writer(self.site, run))
@@ -285,8 +327,7 @@ class Life:
             for actor in step.actors
             if isinstance(actor.deed, story.Apply)
         ]
-        self._do(Scene((Actor(story.Apply(last[-1])),)))
-        self._check()
+        self._apply(last[-1])
         quiet = 0
         for _ in range(_MOST_CALM_PASSES):
             self._engine(1.0)
@@ -309,9 +350,18 @@ class Life:
         else:
             raise ViolationError(f"what is due does not end: {sorted(self._waiting())}")
         # Rules of tags that nothing has any more are removed by whoever writes rules.
-        self._do(Scene((Actor(story.Apply(last[-1])),)))
-        self._check()
+        self._apply(last[-1])
         self._judge_the_end()
+
+    def _apply(self, policy: story.PolicyText) -> None:
+        """Apply it again where a midnight, or an end, has come between the plan and that."""
+        for _ in range(3):
+            self._do(Scene((Actor(story.Apply(policy)),)))
+            self._check()
+            found = acting.in_force(self.site)
+            if found is not None and found.text == policy.text():
+                return
+        raise ViolationError(f"{policy} can not be applied")
 
     def _judge_the_end(self) -> None:
         site = self.site

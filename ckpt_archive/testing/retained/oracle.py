@@ -73,6 +73,7 @@ class Known:
         generations: What was said about its end.
         lost: The objects that are gone, and since when.
         too_late: Whether it was over when somebody held it.
+        void_since: What was announced before was taken back by somebody to whom that was confirmed.
     """
 
     place: Place
@@ -81,6 +82,7 @@ class Known:
     generations: dict[int, Generation] = field(default_factory=dict)
     lost: dict[str, datetime] = field(default_factory=dict)
     too_late: bool = False
+    void_since: datetime | None = None
 
     @property
     def is_whole(self) -> bool:
@@ -246,7 +248,13 @@ class Oracle:
         reasons = [
             one
             for one in known.generations.values()
-            if one.cleared_at is None and one.ends_at is not None and one.ends_at <= now
+            if one.cleared_at is None
+            and any(
+                end.ends_at is not None
+                and end.ends_at <= now
+                and (known.void_since is None or end.said_at > known.void_since)
+                for end in one.ends
+            )
         ]
         self._check(bool(reasons), f"{key} is deleted, and no end of it has come: {known.generations}")
         self._check(
@@ -276,6 +284,11 @@ class Oracle:
                 self.known[place].too_late = True
         self._holds.setdefault(about, set()).add(case)
         self.counts["holds"] += 1
+
+    def taken_back(self, places: Iterable[Place], since: datetime) -> None:
+        """It was confirmed that these do not end, whatever was announced before."""
+        for place in places:
+            self.known[place].void_since = since
 
     def released(self, about: Place | str, case: str) -> None:
         """Somebody begins to release."""

@@ -11,6 +11,7 @@ RUNS = ("run-a", "run-b")
 CASES = ("case-1", "case-2")
 ASSIGNED = ("short", "hourly", "long", "keeper")
 
+_WORKS = 0.25
 _KEEPS = (1, 2, 3, 5, 9, 14)
 _MOST_REQUESTS = 90
 
@@ -99,7 +100,14 @@ class Assign:
     name: str
 
 
-Deed = Commit | Launch | Apply | Maintain | Hold | Release | Drop | Undrop | Assign
+@dataclass(frozen=True, slots=True)
+class Work:
+    """The lifecycle engine works beside others, and does so many things."""
+
+    acts: int
+
+
+Deed = Work | Commit | Launch | Apply | Maintain | Hold | Release | Drop | Undrop | Assign
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,11 +267,15 @@ class _Drawing:
         deeds = [self._deed(maintained=maintained)]
         while chance.random() < self._crowd and len(deeds) < 3:
             deeds.append(self._deed(maintained=maintained))
+        if chance.random() < _WORKS:
+            deeds.append(Work(chance.randint(1, 12)))
         return [Scene(tuple(self._actor(deed) for deed in deeds))]
 
     def _actor(self, deed: Deed) -> Actor:
         chance = self._chance
         strikes: list[Strike] = []
+        if isinstance(deed, Work):
+            return Actor(deed)
         while chance.random() < self._violence and len(strikes) < 3:
             strikes.append(Strike(chance.choice(tuple(Blow)), int(_MOST_REQUESTS * chance.random() ** 2)))
         return Actor(deed, tuple(strikes), chance.choice((0, 0, 0, -48, -7, 5, 48)))
