@@ -7,7 +7,7 @@ from ckpt_archive.archive import Archive
 from ckpt_archive.cli.columns import number_column, text_column, time_column
 from ckpt_archive.cli.exits import FINDINGS
 from ckpt_archive.cli.parameters import run_argument
-from ckpt_archive.cli.retention_parameters import reason_option, steps_option
+from ckpt_archive.cli.retention_parameters import steps_option
 from ckpt_archive.cli.verb import Frame, verb
 from ckpt_archive.retention.selection import Selection
 from ckpt_archive.retention.undropping import undrop
@@ -26,7 +26,7 @@ _COLUMNS = (
 @run_argument
 @steps_option
 @click.option("--attempt", type=click.IntRange(min=0), metavar="N", help="Only those of this attempt; else of all.")
-@reason_option
+@click.option("--reason", default="", metavar="TEXT", help="Why: it is recorded for good.")
 def command(
     frame: Frame,
     /,

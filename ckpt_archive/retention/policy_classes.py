@@ -10,8 +10,8 @@ from ckpt_archive.retention.policy_reader import Mistakes, Table, as_table, kind
 from ckpt_archive.retention.policy_units import read_days
 from ckpt_archive.retention.storage_classes import COLD, STORAGE_CLASSES
 
-RESERVED = ("all", "ended", "held", "none", "untagged")
-"""Words that verbs and reports use beside the names of classes."""
+RESERVED = ("none",)
+"""What `retention assign` takes instead of a class."""
 
 FOREVER = "forever"
 _LIKE_FOREVER = (FOREVER, "never", "always", "infinite", "unlimited")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from ckpt_archive.retention.cohorts import cohorts
 from ckpt_archive.retention.ledger import Ledger, Month
-from ckpt_archive.retention.policy import Policy
+from ckpt_archive.retention.policy import TRASH, Policy
 from ckpt_archive.retention.prices import MONTH_SECONDS, SSD, STANDARD, PriceBook
 from ckpt_archive.retention.workload import Workload
 
@@ -80,8 +80,17 @@ def simulate(scenario: Scenario, workload: Workload, book: PriceBook) -> Outcome
         ledger.months(),
         archived=workload.months * MONTH_SECONDS // every,
         peak_bytes=ledger.peak() * workload.size_bytes,
-        notes=tuple(sorted(ledger.notes)),
+        notes=(*_longer(scenario.policy), *sorted(ledger.notes)),
     )
+
+
+def _longer(policy: Policy) -> list[str]:
+    """What is kept for longer than its class says, because its end has to be announced first."""
+    return [
+        f"{item.name} is kept for {policy.notice_days} d, not {item.keep_days}: ends are announced so long before (notice)."
+        for item in policy.classes
+        if item.name != TRASH and item.keep_days is not None and item.keep_days < policy.notice_days
+    ]
 
 
 def for_ever(name: str, written_to: str) -> Scenario:

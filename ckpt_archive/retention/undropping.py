@@ -9,7 +9,6 @@ from ckpt_archive.commit.fate import Fates, class_statement_name, read_fates
 from ckpt_archive.errors import IntegrityError, InvalidInputError, NotFoundError
 from ckpt_archive.machine import Machine
 from ckpt_archive.place import Place
-from ckpt_archive.retention.assigning import check_reason
 from ckpt_archive.retention.policy import TRASH
 from ckpt_archive.retention.selection import Selection, committed_places, selected
 from ckpt_archive.retention.taking_back import take_back
@@ -39,15 +38,13 @@ def undrop(machine: Machine, connection: Connection, selection: Selection, *, re
         machine: Where this runs.
         connection: The archive.
         selection: Which; only what was dropped counts.
-        reason: Why, for people.
+        reason: Why, for people; "" if nobody says.
         actor: Who.
 
     Raises:
-        InvalidInputError: If no reason is given.
         NotFoundError: If there is no such checkpoint.
         UnavailableError: If the store does not answer: take it back again.
     """
-    check_reason(reason)
     voice = Voice(machine, connection, actor, "")
     store = connection.store
     fates = read_fates(store, selection.run)

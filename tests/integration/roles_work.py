@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -74,6 +75,7 @@ class Work(AbstractContextManager["Work"]):
     Attributes:
         asked: What was asked since the last role took over.
         roles: By role: what it asked.
+        watched: A way to the server on which everything is written down.
     """
 
     def __init__(self, connection: Connection, bucket: str, prefix: str, folder: Path) -> None:
@@ -81,6 +83,7 @@ class Work(AbstractContextManager["Work"]):
         self.prefix = prefix
         self.folder = folder
         self.store = S3Store(bucket, prefix, connection=connection)
+        self._connection = connection
         self.roles: dict[str, list[Asked]] = {}
         self.asked: list[Asked] = []
         self._environment = {
@@ -97,8 +100,8 @@ class Work(AbstractContextManager["Work"]):
 
     def __enter__(self) -> Self:
         port, self.asked = self._recording.__enter__()
-        self.endpoint_url = f"{self._host}:{port}"
-        self._environment["AWS_ENDPOINT_URL"] = self.endpoint_url
+        self.watched = replace(self._connection, endpoint_url=f"{self._host}:{port}")
+        self._environment["AWS_ENDPOINT_URL"] = str(self.watched.endpoint_url)
         return self
 
     def __exit__(self, *error: Any) -> None:
@@ -263,7 +266,7 @@ def decide(work: Work) -> None:
 
 
 def erase(work: Work) -> None:
-    """An eraser: mend what was begun and never ended; delete every version of a checkpoint's data, also of what is locked."""
+    """An eraser: mend what was begun and never ended; delete every version of a checkpoint's data, locked or not."""
     work.store.start_upload(layout.data_object("run-lost", 0, 1, 0, "0" * 64))
     work.store.create(layout.data_object("run-lost", 0, 1, 0, "1" * 64), Body.of(b"lost"))
     leave_uncommitted(work.store, archive_id(work), Place("run-lost", 0, 2))
@@ -271,15 +274,7 @@ def erase(work: Work) -> None:
     work.run("retention", "run", "--orphans")
     work.process(["-c", _MENDER])
     folder = work.store.full_key(layout.data_folder(RUN, 0, 100))
-    client = S3Store(
-        work.bucket,
-        connection=Connection(
-            work.endpoint_url,
-            work._environment["AWS_ACCESS_KEY_ID"],
-            work._environment["AWS_SECRET_ACCESS_KEY"],
-            work._environment["AWS_REGION"],
-        ),
-    ).client
+    client = S3Store(work.bucket, connection=work.watched).client
     versions = client.list_object_versions(Bucket=work.bucket, Prefix=folder)
     for version in versions["Versions"]:
         client.delete_object(

@@ -18,6 +18,7 @@ from ckpt_archive.errors import (
     NotFoundError,
     ThrottledError,
     UnavailableError,
+    UnsupportedError,
     UploadGoneError,
 )
 from ckpt_archive.store.body import Body
@@ -124,7 +125,7 @@ def store(server: ScriptedServer) -> Iterator[S3Store]:
         (error(400, "BadDigest"), ChecksumRefusedError, "changed"),
         (error(400, "XAmzContentSHA256Mismatch"), ChecksumRefusedError, "changed"),
         (error(400, "InvalidRequest"), InvalidInputError, "doctor"),
-        (error(501, "NotImplemented"), InvalidInputError, "doctor"),
+        (error(501, "NotImplemented"), UnsupportedError, "does not do that"),
         (b"", UnavailableError, "unknown whether it landed"),
         (b"SSH-2.0-OpenSSH\r\n", UnavailableError, "unknown whether it landed"),
     ],

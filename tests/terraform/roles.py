@@ -5,9 +5,27 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from ckpt_archive.testing.iam import Decision, Request, decide
+from ckpt_archive.testing.iam import Decision, Request, decide, is_like
 from ckpt_archive.testing.recorded_wire import Asked
 from tests.terraform.module import rendered
+
+THE_BUCKET = "the bucket"
+
+# Granted without having been seen here, and why.
+UNSEEN: Mapping[tuple[str, str, str], str] = {
+    ("job", "s3:AbortMultipartUpload", "data/RUN/*"): "an upload that somebody else has ended meanwhile is given up",
+    ("job", "s3:GetObject", "log/pending/*"): "an announcement whose answer was lost is read back",
+    ("job", "s3:PutObject", "runs/RUN/decisions/*"): "many writers agree on what is archived or given up",
+    ("maintainer", "s3:PutObject", "manifests/*"): "a commit is finished half an hour after its committer died",
+    ("maintainer", "s3:DeleteObject", "index/*"): "vacuum removes files that were replaced days ago",
+    ("maintainer", "s3:DeleteObject", "retention/*"): "marks of past days are forgotten",
+    (
+        "maintainer",
+        "s3:DeleteObjectTagging",
+        "data/*",
+    ): "an end is taken back if the checkpoint is among the newest again",
+    ("auditor", "s3:GetObject", "policy/*"): "the texts of policies are evidence, read with any client",
+}
 
 ROLES = ("job", "maintainer", "auditor", "restorer", "lifecycle_admin", "eraser")
 
@@ -58,6 +76,30 @@ class Rights:
             policies.append({"Version": "2012-10-17", "Statement": [rule]})
         return policies
 
+    def granted(self, role: str) -> set[tuple[str, str]]:
+        """Each right of a role, and where it has it: a pattern below the archive's prefix, or "the bucket"."""
+        return {
+            (action, self._where(pattern))
+            for policy in self.identity(role)
+            for statement in policy["Statement"]
+            if statement["Effect"] == "Allow"
+            for action in _many(statement["Action"])
+            for pattern in _many(statement["Resource"])
+        }
+
+    def _where(self, pattern: str) -> str:
+        if pattern == self.bucket_arn:
+            return THE_BUCKET
+        below = pattern.removeprefix(f"{self.bucket_arn}/{self.prefix}")
+        assert below != pattern
+        return below.replace(f"/{self.job_runs}/", "/RUN/")
+
+    def is_about(self, asked: Asked, where: str) -> bool:
+        """Whether a request is about something that `granted` names."""
+        if where == THE_BUCKET or asked.of_bucket:
+            return asked.of_bucket and where == THE_BUCKET
+        return is_like(asked.key, self.prefix + where.replace("/RUN/", f"/{self.job_runs}/"))
+
     def of_bucket(self) -> list[Mapping[str, Any]]:
         """The bucket's policies."""
         writers = [ADMINISTRATOR, arn("lifecycle_admin")] if self.owns_rules else [ADMINISTRATOR]
@@ -91,6 +133,10 @@ class Rights:
             identity=[{"Version": "2012-10-17", "Statement": [everything]}],
             resource=self.of_bucket(),
         )
+
+
+def _many(value: Any) -> list[str]:
+    return [value] if isinstance(value, str) else value
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +244,7 @@ FORBIDDEN = (
     _object("write data", "PutObject", _DATA, ["job"], context=_NEW),
     _object("write data of another run", "PutObject", _OTHERS, context=_NEW),
     _object("send a part of data of another run", "PutObject", _OTHERS, context=_PART),
-    _object("break off an upload of another run", "AbortMultipartUpload", _OTHERS),
+    _object("break off an upload of another run", "AbortMultipartUpload", _OTHERS, ["eraser"]),
     _object(
         "write a receipt of another run", "PutObject", "receipts/run-b/00000000/000000000100/00000.json", context=_NEW
     ),
@@ -242,7 +288,7 @@ FORBIDDEN = (
     _object("read without TLS", "GetObject", "archive.json", context={"aws:SecureTransport": "false"}, by_bucket=True),
     _object("read with TLS 1.1", "GetObject", "archive.json", context={"s3:TlsVersion": "1.1"}, by_bucket=True),
     _bucket("list another archive", "ListBucket", prefix="other/data/"),
-    _bucket("list old versions", "ListBucketVersions", ["eraser"], prefix="main/data/"),
+    _bucket("list old versions", "ListBucketVersions", ["lifecycle_admin", "eraser"], prefix="main/data/"),
     _bucket("write lifecycle rules", "PutLifecycleConfiguration", by_bucket=True),
     *(
         _bucket(what, action, by_bucket=True)

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from ckpt_archive.testing.recorded_wire import Asked
+from tests.terraform import roles_doc
 from tests.terraform.module import MODULE, rendered
-from tests.terraform.roles import FORBIDDEN, ROLES, Forbidden, Rights
+from tests.terraform.roles import FORBIDDEN, ROLES, UNSEEN, Forbidden, Rights
 
 LEAST = 30
 
@@ -114,3 +115,17 @@ def test_the_lambda_functions_handler_is_where_the_module_says() -> None:
     assert 'command = ["lambda_handler.handler"]' in text
     handler = MODULE.parent / "deploy" / "aws" / "lambda_handler.py"
     assert "\ndef handler(" in handler.read_text(encoding="utf-8")
+
+
+def test_the_document_is_up_to_date() -> None:
+    assert roles_doc.FILE.read_text(encoding="utf-8") == roles_doc.text(), "run python -m tests.terraform.roles_doc"
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_the_document_says_who_has_a_role(role: str) -> None:
+    assert f"\n| {role} | " in roles_doc.FILE.read_text(encoding="utf-8").split("## How this is known")[0]
+
+
+@pytest.mark.parametrize(("role", "action", "where"), UNSEEN)
+def test_what_was_not_seen_is_granted_all_the_same(role: str, action: str, where: str) -> None:
+    assert (action, where) in RIGHTS[0].granted(role)

@@ -294,16 +294,17 @@ def test_reserved_members_that_change_nothing_are_accepted(archive: Archive, gol
 
 
 @pytest.mark.parametrize(
-    "newer",
+    ("entries", "newer"),
     [
-        {"encoding": "split-zstd-1"},
-        {"key": "import/model.bin"},
-        {"key": "import/model.bin", "version_id": "7", "etag": "abc", "sha256": None},
+        ("files", {"encoding": "split-zstd-1"}),
+        ("objects", {"encoding": "split-zstd-1"}),
+        ("files", {"key": "import/model.bin"}),
+        ("files", {"key": "import/model.bin", "version_id": "7", "etag": "abc", "sha256": None}),
+        ("objects", {"key": "import/model.bin", "version_id": "7", "etag": "abc", "sha256": None}),
     ],
 )
-@pytest.mark.parametrize("entries", ["files", "objects"])
 def test_bytes_that_lie_elsewhere_or_otherwise_need_a_newer_release(
-    archive: Archive, golden: Path, tmp_path: Path, newer: dict[str, Json], entries: str
+    archive: Archive, golden: Path, tmp_path: Path, entries: str, newer: dict[str, Json]
 ) -> None:
     def change(members: dict[str, Json]) -> dict[str, Json]:
         members[entries][0].update(newer)

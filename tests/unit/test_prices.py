@@ -1,6 +1,8 @@
 """Price books: what is in them, and what is said about one that is wrong."""
 
+import re
 from datetime import date
+from pathlib import Path
 
 import pytest
 
@@ -152,3 +154,11 @@ def test_a_book_that_is_not_there() -> None:
     with pytest.raises(InvalidInputError, match=r"there is no price book 'gold'\. There are hdd, aws"):
         shipped("gold")
     assert prices.shipped() == prices.shipped("hdd")
+
+
+def test_the_book_of_the_documentation() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "retention.md").read_text(encoding="utf-8")
+    [text] = re.findall(r"^```toml\n(written.*?)^```", page, re.DOTALL | re.MULTILINE)
+    book = parse(text, "page")
+    assert book.price("COLD").tier().hours == 4
+    assert {STANDARD, SSD, "COLD"} == book.storage.keys()

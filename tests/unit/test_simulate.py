@@ -1,6 +1,7 @@
 """What a policy costs over the years: against a simulation that looks at every checkpoint every midnight."""
 
 import json
+import re
 import sys
 from collections import Counter
 from dataclasses import dataclass, field
@@ -488,3 +489,26 @@ def test_a_plot_without_matplotlib_says_what_to_install(
     assert cli(["retention", "simulate", "--plot", str(tmp_path / "cost.svg")]) == 2
     assert "pip install 'ckpt-archive[plot]'" in capsys.readouterr().err
     assert not (tmp_path / "cost.svg").exists()
+
+
+def test_what_is_kept_for_longer_than_its_class_says_is_said() -> None:
+    policy = Policy(classes=(RetentionClass("short", 1),), default="short", notice_days=3)
+    found = simulate(Scenario("it", policy), Workload(TB, 86_400, 2), BOOK)
+    assert found.notes == ("short is kept for 3 d, not 1: ends are announced so long before (notice).",)
+
+
+def test_the_table_of_the_documentation(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    root = Path(__file__).parents[2]
+    page = (root / "docs" / "retention.md").read_text(encoding="utf-8")
+    monkeypatch.chdir(root / "docs")  # there is no policy file
+    found = (line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith("| "))
+    lines = [cells for cells in found if len(cells) == 6 and re.fullmatch(r"1(/[0-9,]+)?", cells[4])]
+    own, aws = rows(capsys), rows(capsys, "--prices", "aws")
+    assert len(lines) == len(own) == 5
+    for line, row, other in zip(lines, own, aws, strict=True):
+        assert row["policy"] in line[0].replace("`", "")
+        assert line[1] == f"{row['tb_at_the_end']:,.0f}"
+        assert line[2] == f"{row['total_usd']:,.0f}"
+        assert line[3] == f"{row['last_month_usd']:,.0f}"
+        assert line[4] in ("1", f"1/{1 / row['times_ssd']:,.0f}")
+        assert line[5] == f"{other['total_usd']:,.0f}"

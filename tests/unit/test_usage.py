@@ -2,9 +2,11 @@
 
 import json
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import pytest
 
+from ckpt_archive.archive import Archive
 from ckpt_archive.cli.main import run as cli
 from ckpt_archive.commit import fating, layout
 from ckpt_archive.commit.committing import try_commit
@@ -13,10 +15,12 @@ from ckpt_archive.commit.fating import Told
 from ckpt_archive.errors import IntegrityError
 from ckpt_archive.place import Place
 from ckpt_archive.retention import prices
+from ckpt_archive.retention.in_force import Applied, put_in_force, store_text
+from ckpt_archive.retention.policy_file import load
 from ckpt_archive.retention.usage import BY, Usage, fates_of, read_written, storage_class_of, summarize
 from ckpt_archive.store.body import Body
 from ckpt_archive.store.memory import MemoryStore
-from ckpt_archive.testing.archives import connected
+from ckpt_archive.testing.archives import connected, write_tree
 from ckpt_archive.testing.checkpoints import ARCHIVE_ID, INLINE, NOON, ManualClock, contribute_files, contribution_of
 from ckpt_archive.testing.counting import CountingStore
 from ckpt_archive.testing.staged import local_machine
@@ -126,7 +130,7 @@ def test_a_damaged_manifest_is_said_and_not_counted(filled: Filled) -> None:
         list(read_written(filled.machine, filled.connection))
 
 
-def test_nothing(tmp_path: object) -> None:
+def test_nothing() -> None:
     site = Filled()
     assert site.usage("run") == {}
     assert read_fates(site.store, "a").store_time
@@ -139,10 +143,9 @@ def document(capsys: pytest.CaptureFixture[str], *words: str) -> list[dict[str, 
 
 
 @pytest.mark.parametrize("by", BY)
-def test_the_verb(by: str, tmp_path: object, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_verb(by: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     url = f"file://{tmp_path}/archive"
-    (folder := tmp_path / "in").mkdir()  # type: ignore[operator]
-    (folder / "model.bin").write_bytes(b"x" * 1000)
+    folder = write_tree(tmp_path / "in", {"model.bin": b"x" * 1000})
     assert cli(["init", "--archive", url, "-q"]) == 0
     capsys.readouterr()
     assert document(capsys, "usage", "--archive", url, "--by", by) == []
@@ -160,6 +163,21 @@ def test_the_verb(by: str, tmp_path: object, capsys: pytest.CaptureFixture[str])
     assert again == row
 
 
-def test_prices_that_are_none(tmp_path: object, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_quotas_in_force(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    url = f"file://{tmp_path}/archive"
+    write_tree(tmp_path / "in", {"model.bin": b"x" * 1000})
+    assert cli(["init", "--archive", url, "-q"]) == 0
+    assert cli(["push", f"{tmp_path}/in", "--run", "llama-7b", "--step", "1", "--archive", url, "-q"]) == 0
+    capsys.readouterr()
+    assert document(capsys, "usage", "--archive", url)[0]["quota_bytes"] is None
+    policy = load('[classes.recent]\nkeep_for = "7d"\n[quota.runs]\n"llama-*" = "5TB"', "retention.toml")
+    connection = Archive.open(url).connection
+    store_text(connection.store, policy)
+    put_in_force(connection.store, Applied(connection.archive_id, 1, policy.sha256, "retention.toml", "p" * 16, NOON))
+    assert document(capsys, "usage", "--archive", url)[0]["quota_bytes"] == 5 * TB
+    assert document(capsys, "usage", "--archive", url, "--by", "month")[0]["quota_bytes"] is None
+
+
+def test_prices_that_are_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli(["usage", "--archive", f"file://{tmp_path}/no", "--prices", "gold"]) == 2
     assert "there is no price book 'gold'" in capsys.readouterr().err

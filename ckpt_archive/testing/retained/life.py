@@ -320,7 +320,7 @@ class Life:
     def _calm(self) -> None:
         """Nobody is killed any more, clocks are right, and the engine does all that is due: then all ends that should."""
         site = self.site
-        last = [
+        last = [story.PolicyText()] + [
             actor.deed.policy
             for step in self.history.steps
             if isinstance(step, Scene)

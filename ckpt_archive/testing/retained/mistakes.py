@@ -85,13 +85,12 @@ MISTAKES = (
             "tags without an announcement",
             (carrying._Carrying, "_announce", _always(None)),
             (tagging._Watch, "allows", _always(True)),
+            (tagging._Watch, "is_fresh", _always(True)),
         )
     ),
     Planted(_mistake("counts from the youngest object", (plan, "ends_at", _newest_object))),
     Planted(
-        _mistake(
-            "tags what is overdue at once", (plan, "may_tag", _always(True)), (tagging, "may_tag", _always(True))
-        )
+        _mistake("tags what is overdue at once", (plan, "may_tag", _always(True)), (tagging, "may_tag", _always(True)))
     ),
     Planted(_mistake("keeps one newest checkpoint less", (plan, "spared", _one_less))),
     Planted(_mistake("forgets what a launch would go on from", (plan, "spared", _without_latest))),

@@ -124,7 +124,7 @@ class Oracle:
         self._now = now
         self.known: dict[Place, Known] = {}
         self.keep_newest = 0
-        self.notice_days: tuple[int, int] | None = None
+        self.notice_days = (2, 2)  # without a policy things are dropped by the preset
         self.has_locks = False
         self.given_up: set[str] = set()
         self.excused: set[Place] = set()
@@ -190,8 +190,8 @@ class Oracle:
         keep = int(found["days"])
         by_age = due_after(min(created), keep)
         # The pass that says so has read the store's clock some time ago.
-        soonest = now + timedelta(days=self._notice[0]) - SLOWEST
-        notice = max(self._notice[1], keep if end.tag.startswith("trash.") else 0)
+        soonest = now + timedelta(days=self.notice_days[0]) - SLOWEST
+        notice = max(self.notice_days[1], keep if end.tag.startswith("trash.") else 0)
         latest = max(by_age, due_after(now, notice))
         self._check(
             end.ends_at >= max(by_age, soonest), f"the end of {place} is announced for {end.ends_at}, which is too soon"
@@ -267,7 +267,7 @@ class Oracle:
     def policy(self, keep_newest: int, notice_days: int, *, locks: bool) -> None:
         """Somebody puts a policy into force."""
         self.keep_newest = min(self.keep_newest, keep_newest) if self.keep_newest else keep_newest
-        least, most = self.notice_days or (notice_days, notice_days)
+        least, most = self.notice_days
         self.notice_days = (min(least, notice_days), max(most, notice_days))
         self.has_locks = self.has_locks or locks
 
@@ -369,12 +369,6 @@ class Oracle:
     def keys_left(self, place: Place) -> set[str]:
         """Its objects that are there."""
         return set(self.known[place].keys) - set(self.known[place].lost)
-
-    @property
-    def _notice(self) -> tuple[int, int]:
-        self._check(self.notice_days is not None, "something ends, and nobody has applied a policy")
-        assert self.notice_days is not None
-        return self.notice_days
 
     # --- inside ------------------------------------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from ckpt_archive.testing.retained.world import Blow, Strike
@@ -219,8 +219,8 @@ class History:
 
 
 def draw(seed: int) -> History:
-    """The history of a seed."""
-    return _Drawing(seed).history()
+    """The history of a seed: each second one is a short one in which much happens at once and nobody comes to help."""
+    return _Drawing(seed).corner() if seed % 2 else _Drawing(seed).history()
 
 
 class _Drawing:
@@ -251,6 +251,53 @@ class _Drawing:
             insists=chance.random() < 0.5,
             steps=tuple(steps),
         )
+
+    def corner(self) -> History:
+        """Some checkpoints that end, somebody who changes that while others work, and then the engine alone."""
+        chance = self._chance
+        self._runs, self._crowd = 1, chance.choice((0.0, 0.5, 0.8))
+        policy = replace(self._policy(), recent=chance.choice((1, 3)))
+        steps: list[Step] = [_alone(Launch(0)), *[_alone(Commit(0))] * chance.randint(3, 5)]
+        if chance.random() < 0.8:
+            steps.append(_alone(Apply(policy)))
+            steps += [Pass(chance.choice((1, 24, 24))), _alone(Maintain())]
+        if chance.random() < 0.3:
+            steps.append(_alone(Drop(0, chance.randrange(6))))
+        steps.append(chance.choice((Pass(1), Pass(20), ToEnd(-64), ToEnd(-2))))
+        deeds = [self._change(policy)]
+        deeds += [self._change(policy)] * (chance.random() < 0.3)
+        deeds += [chance.choice((Maintain(), Apply(self._policy())))] * (chance.random() < 0.5)
+        deeds += [Work(chance.randint(4, 12))] * (chance.random() < 0.4)
+        strikes = (Strike(chance.choice(tuple(Blow)), chance.randrange(60)),) if chance.random() < 0.8 else ()
+        steps.append(Scene((Actor(deeds[0], strikes), *map(Actor, deeds[1:]))))
+        for _ in range(chance.randint(1, 4)):
+            steps += [ToEnd(chance.choice((-59, -1, 30))), Engine(1.0)]
+        return History(
+            self._seed,
+            versioned=self._object_lock,
+            object_lock=self._object_lock,
+            transitions=True,
+            insists=False,
+            steps=tuple(steps),
+        )
+
+    def _change(self, policy: PolicyText) -> Deed:
+        """Somebody changes what becomes of a checkpoint."""
+        chance = self._chance
+        which = chance.randrange(1, 5)
+        kinds = ("hold", "hold", "hold", "undrop", "assign", "apply", "drop", "launch")
+        match chance.choice(kinds):
+            case "hold":
+                return Hold(0, None if chance.random() < 0.2 else which, 0)
+            case "undrop":
+                return Undrop(0, which)
+            case "assign":
+                return Assign(0, which, chance.choice(ASSIGNED))
+            case "drop":
+                return Drop(0, which)
+            case "launch":
+                return Launch(0, which)
+        return Apply(replace(policy, recent=chance.choice((1, 5, None)), keep_newest=chance.choice((1, 2, 3))))
 
     def _some(self, *, maintained: bool) -> Sequence[Step]:
         chance = self._chance
