@@ -98,7 +98,6 @@ resource "aws_s3_bucket" "results" {
   #checkov:skip=CKV_AWS_21:Answers can be asked for again, and are deleted after a while.
   #checkov:skip=CKV_AWS_18:Athena's own history says who asked what.
   #checkov:skip=CKV2_AWS_62:Nothing listens to events.
-  #checkov:skip=CKV_AWS_145:It is encrypted with the archive's key if there is one.
   count = local.athenas
 
   bucket        = local.results_bucket

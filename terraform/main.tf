@@ -34,12 +34,7 @@ locals {
 }
 
 resource "aws_s3_bucket" "archive" {
-  #checkov:skip=CKV_AWS_144:A second copy is the variable `replication`; a bucket elsewhere can't be made without an account to make it in.
   #checkov:skip=CKV2_AWS_62:Nothing listens to events: the archive tells in log/pending/ what happened.
-  #checkov:skip=CKV_AWS_21:Versioning is the variable `versioning`, true by default.
-  #checkov:skip=CKV_AWS_18:Access logs are the variable `access_log_bucket`: they need a bucket that is not this one.
-  #checkov:skip=CKV2_AWS_61:Its lifecycle rules are those of the retention policy, whoever writes them.
-  #checkov:skip=CKV_AWS_145:It is encrypted by KMS unless kms_key_arn is null and create_kms_key is false.
   bucket              = var.bucket_name
   object_lock_enabled = var.object_lock
   tags                = var.tags

@@ -35,7 +35,7 @@ def command(frame: Frame, /, policy: str | None, tags: bool) -> int:
     report = find_drift(compose.system_machine(), connection, read_policy(policy), tags=tags)
     frame.screen.rows(_COLUMNS, [asdict(item) for item in report.differences])
     if report.foreign:
-        frame.screen.note(f"{len(report.foreign)} rules are not ours and left alone: {', '.join(report.foreign)}")
+        frame.screen.note(f"not ours, and left alone: {', '.join(report.foreign)}")
     for text in report.limits:
         frame.screen.note(text)
     if report.due:

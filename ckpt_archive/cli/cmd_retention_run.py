@@ -23,7 +23,8 @@ from ckpt_archive.progress import Meter
 from ckpt_archive.retention import in_force
 from ckpt_archive.retention.cooling import Cooling, cool, find_coolings, second_root
 from ckpt_archive.retention.execute import Ending, check_margin, find_endings, remove
-from ckpt_archive.retention.orphans import Orphan, find_orphans, mend
+from ckpt_archive.retention.mending import mend
+from ckpt_archive.retention.orphans import Orphan, find_orphans
 from ckpt_archive.retention.policy import Policy
 from ckpt_archive.retention.rules import ours
 from ckpt_archive.retention.sweeping import Litter, find_litter, sweep

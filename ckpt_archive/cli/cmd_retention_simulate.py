@@ -32,12 +32,12 @@ def _size(text: str) -> int:
 _COLUMNS = (
     text_column("policy"),
     Column("tb_at_the_end", lambda value: f"{value:,.1f}", numeric=True),
-    Column("tb_peak", lambda value: f"{value:,.1f}", numeric=True),
+    spare(Column("tb_peak", lambda value: f"{value:,.1f}", numeric=True)),
     usd_column("last_month_usd"),
     usd_column("total_usd"),
     Column("times_ssd", lambda value: f"{value:.2g}" if value < 1 else f"{value:.1f}", numeric=True),
     Column("kept", lambda value: f"{value:,}", numeric=True),
-    text_column("restore_points"),
+    spare(text_column("restore_points")),
     spare(number_column("archived")),
 )
 
@@ -150,8 +150,8 @@ def _row(outcome: Outcome, ssd: Outcome, workload: Workload, book: PriceBook) ->
         "policy": outcome.scenario.name,
         "tb_at_the_end": last.total_bytes / 10**12,
         "tb_peak": outcome.peak_bytes / 10**12,
-        "last_month_usd": last.total_usd,
-        "total_usd": last.cumulated_usd,
+        "last_month_usd": round(last.total_usd, 2),
+        "total_usd": round(last.cumulated_usd, 2),
         "times_ssd": last.cumulated_usd / ssd.last.cumulated_usd if ssd.last.cumulated_usd else None,
         "kept": outcome.kept,
         "archived": outcome.archived,

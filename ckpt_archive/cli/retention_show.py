@@ -25,13 +25,13 @@ _SIGNS = {
     Kind.ENDED: "x",
 }
 _WORDS = {
-    Kind.HOLD: "get a legal hold in the bucket",
-    Kind.LOCK: "are locked",
-    Kind.TAKE_BACK: "are taken back",
-    Kind.CLEAR: "have been taken back, and lose their tags",
-    Kind.ANNOUNCE: "are announced",
-    Kind.TAG: "are tagged",
-    Kind.ENDED: "have ended",
+    Kind.HOLD: "to be held in the bucket",
+    Kind.LOCK: "to be locked",
+    Kind.TAKE_BACK: "to be taken back",
+    Kind.CLEAR: "taken back, to lose tags",
+    Kind.ANNOUNCE: "to be announced",
+    Kind.TAG: "to be tagged",
+    Kind.ENDED: "ended",
 }
 
 
@@ -60,7 +60,7 @@ def show_plan(screen: Screen, plan: Plan) -> None:
     for text in plan.problems:
         _warn(screen, f"  ! {text}")
     if plan.is_empty:
-        screen.line(f"nothing is to be done: {plan.checkpoints} checkpoints are as the policy says")
+        screen.line(f"nothing is to be done: {_count(plan.checkpoints, 'checkpoint')} as the policy says")
 
 
 def _warn(screen: Screen, text: str) -> None:
@@ -78,13 +78,17 @@ def _described(change: Change) -> str:
     return change.reason
 
 
+def _count(number: int, what: str) -> str:
+    return f"1 {what}" if number == 1 else f"{number} {what}s"
+
+
 def _day(moment: datetime | None) -> str:
     return "never" if moment is None else f"{moment:%Y-%m-%d}"
 
 
 def _total(kind: Kind, class_name: str, amount: Amount) -> str:
-    count = "1 checkpoint" if amount.checkpoints == 1 else f"{amount.checkpoints} checkpoints"
-    size = f"{amount.objects} objects, {size_text(amount.size_bytes)}"
+    count = _count(amount.checkpoints, "checkpoint")
+    size = f"{_count(amount.objects, 'object')}, {size_text(amount.size_bytes)}"
     money = ""
     if amount.usd_before is not None and amount.usd_after is not None and kind in (Kind.ANNOUNCE, Kind.TAKE_BACK):
         money = f"; {usd_text(amount.usd_before)} USD a month now, {usd_text(amount.usd_after)} in the end"
@@ -107,7 +111,7 @@ def _rule_lines(plan: Plan) -> Iterator[str]:
         yield f"  - rule {raw.get('ID') or 'without an id'}: {_raw_meaning(raw)}"
     if rules.foreign:
         names = ", ".join(str(raw.get("ID") or "without an id") for raw in rules.foreign)
-        yield f"  = {len(rules.foreign)} rules are not ours and left alone: {names}"
+        yield f"  = not ours, and left alone: {names}"
     for limit in plan.in_force.limits:
         yield f"  = the store does not do {limit}: the rules are without"
 
@@ -115,10 +119,14 @@ def _rule_lines(plan: Plan) -> Iterator[str]:
 def _meaning(rule: LifecycleRule) -> str:
     tagged = f" tagged {rule.tag}" if rule.tag else ""
     does = [
-        *(f"to {move.storage_class} after {move.after_days} days" for move in rule.transitions),
-        *([f"ends after {rule.expire_days} days"] if rule.expire_days is not None else []),
-        *([f"old versions end after {rule.noncurrent_days} days"] if rule.noncurrent_days is not None else []),
-        *([f"unfinished uploads end after {rule.abort_days} days"] if rule.abort_days is not None else []),
+        *(f"to {move.storage_class} after {_count(move.after_days, 'day')}" for move in rule.transitions),
+        *([f"ends after {_count(rule.expire_days, 'day')}"] if rule.expire_days is not None else []),
+        *(
+            [f"old versions end after {_count(rule.noncurrent_days, 'day')}"]
+            if rule.noncurrent_days is not None
+            else []
+        ),
+        *([f"unfinished uploads end after {_count(rule.abort_days, 'day')}"] if rule.abort_days is not None else []),
         *(["left-over delete markers end"] if rule.clears_markers else []),
     ]
     return f"{rule.prefix or 'everything'}{tagged}: {', '.join(does)}"

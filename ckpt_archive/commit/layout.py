@@ -15,6 +15,7 @@ from ckpt_archive.names import EVENT_ID, EVENT_KIND, MAX_ATTEMPT, MAX_RANK, MAX_
 ARCHIVE = "archive.json"
 MANIFESTS = "manifests/"
 DATA = "data/"
+RECEIPTS = "receipts/"
 RUNS = "runs/"
 PENDING = "log/pending/"
 EVENTS = "log/events/"

@@ -135,7 +135,7 @@ class Ledger:
     def add(self, cohort: Cohort) -> None:
         """Book a cohort, from its arrival to its end."""
         fate = life(cohort, self._policy)
-        stages = self._stages(cohort, fate.tagged, fate.ends)
+        stages = self.stages(cohort, fate.tagged, fate.ends)
         self._counts[cohort.month].arrived += cohort.count
         if fate.tagged is not None:
             self._at(fate.tagged).tagged += cohort.count
@@ -156,7 +156,7 @@ class Ledger:
             self._stay(self._by_storage, storage_class, cohort, begins, month, until)
             self._charge_early(storage_class, cohort.count, begins, until)
 
-    def _stages(self, cohort: Cohort, tagged: int | None, ends: int | None) -> list[tuple[str, int | None]]:
+    def stages(self, cohort: Cohort, tagged: int | None, ends: int | None) -> list[tuple[str, int | None]]:
         """The storage classes of a cohort, and the day on which it comes there; None for the first one."""
         found: list[tuple[str, int | None]] = [(self._first_class, None)]
         if cohort.retention is None or tagged is None:

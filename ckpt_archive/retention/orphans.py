@@ -1,20 +1,18 @@
 """What was begun and never came to its end: uploads, data that no receipt names, receipts that nobody committed.
 
 It is stored and paid for, and no checkpoint has it. Young things, and those beside which something young lies, are at work
-and no orphans. Mended is by plan only: old uploads are given up, and data that no receipt names is deleted, after another
-look right before each object. A receipt and what it names are never touched: they wait for the other writers, and `doctor`
-tells who that is. Nothing below a committed checkpoint is an orphan. Held runs are left alone.
+and no orphans; nor is anything below a committed checkpoint. Receipts and what they name wait for the other writers, and
+`doctor` tells who that is. Held runs are left alone. `mending` removes what is found here.
 """
 
 import enum
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
 from ckpt_archive.commit import catalog, layout
 from ckpt_archive.commit.connection import Connection
-from ckpt_archive.commit.event import Event, record_event, store_time
 from ckpt_archive.commit.fate import read_fate, read_fates, read_run_fate
 from ckpt_archive.commit.receipts import contributed_ranks, read_receipt
 from ckpt_archive.errors import IntegrityError, InvalidInputError, NotFoundError
@@ -23,14 +21,10 @@ from ckpt_archive.names import MAX_ATTEMPT, MAX_STEP, RUN_NAME
 from ckpt_archive.place import Place
 from ckpt_archive.retention.survey import data_objects
 from ckpt_archive.retention.sweeping import find_uploads
-from ckpt_archive.retention.voice import ENDED, Voice
 from ckpt_archive.store.protocol import ObjectInfo, Store, list_all, list_folders
 
 MARGIN = timedelta(days=7)
 """What nobody has touched for so long is an orphan."""
-
-ORPHANED = "orphaned"
-"""Outcome of the event that tells of data that was removed because nobody named it."""
 
 _STANDARD = "STANDARD"
 _RUNS_IN_FLIGHT = 4
@@ -117,23 +111,6 @@ def summary(orphans: Sequence[Orphan], prices: Prices) -> str:
     )
 
 
-@dataclass(slots=True)
-class Mended:
-    """What was removed.
-
-    Attributes:
-        uploads: How many were given up.
-        objects: How many were deleted.
-        size_bytes: Of both.
-        kept: What somebody has gone on with meanwhile, or has held.
-    """
-
-    uploads: int = 0
-    objects: int = 0
-    size_bytes: int = 0
-    kept: list[Orphan] = field(default_factory=list)
-
-
 def find_orphans(
     connection: Connection, machine: Machine, now: datetime, margin: timedelta = MARGIN
 ) -> tuple[Orphan, ...]:
@@ -152,7 +129,7 @@ def find_orphans(
         UnavailableError: If the store does not answer.
     """
     store = connection.store
-    uploads = _by_place(store)
+    uploads = uploads_by_place(store)
 
     def look(run: str) -> list[Orphan]:
         return list(_of_run(store, run, now - margin, uploads))
@@ -163,88 +140,6 @@ def find_orphans(
         found += orphans
     found += _old_uploads(store, now - margin)
     return tuple(sorted(found, key=lambda item: (item.key, item.kind, item.upload_id)))
-
-
-def mend(
-    voice: Voice,
-    orphans: Sequence[Orphan],
-    now: datetime,
-    margin: timedelta = MARGIN,
-    go_on: Callable[[], bool] = lambda: True,
-) -> Mended:
-    """Remove what `find_orphans` has found, after another look at each.
-
-    The event comes before the first object is deleted: nothing goes that nobody told of.
-
-    Args:
-        voice: Who does it.
-        orphans: What was found; only of this anything is removed.
-        now: The store's clock.
-        margin: As for `find_orphans`.
-        go_on: Asked before each of them.
-
-    Raises:
-        UnavailableError: If the store does not answer: whoever runs again goes on.
-    """
-    done = Mended()
-    store = voice.connection.store
-    for orphan in orphans:
-        if not orphan.is_mended or not go_on():
-            continue
-        if orphan.place is not None and _is_held(store, orphan.place):
-            done.kept.append(orphan)
-        elif orphan.kind is OrphanKind.UPLOAD:
-            store.abort_upload(orphan.key, orphan.upload_id)
-            done.uploads += 1
-            done.size_bytes += orphan.size_bytes
-        else:
-            _delete(voice, orphan, now - margin, done)
-    return done
-
-
-def _delete(voice: Voice, orphan: Orphan, before: datetime, done: Mended) -> None:
-    assert orphan.place is not None
-    store = voice.connection.store
-    planned = {info.key for info in orphan.objects}
-    still = [item for item in _of_place(store, orphan.place, before, _by_place(store)) if item.key == orphan.key]
-    objects = [info for item in still if item.kind is OrphanKind.DATA for info in item.objects if info.key in planned]
-    if not objects:
-        done.kept.append(orphan)
-        return
-    ranks = contributed_ranks(store, orphan.place)
-    _tell(voice, orphan, objects)
-    for info in objects:
-        # Whoever comes back now finds its objects in a listing, and may name them in a receipt.
-        if contributed_ranks(store, orphan.place) != ranks or is_committed(store, orphan.place):
-            done.kept.append(orphan)
-            return
-        store.delete(info.key)
-        done.objects += 1
-        done.size_bytes += info.size_bytes
-
-
-def _tell(voice: Voice, orphan: Orphan, objects: Sequence[ObjectInfo]) -> None:
-    """No places: nobody was ever told that this was a checkpoint."""
-    assert orphan.place is not None
-    store = voice.connection.store
-    event = Event(
-        archive_id=voice.connection.archive_id,
-        kind=ENDED,
-        event_id=voice.machine.nonce(),
-        happened_at=voice.machine.clock.now(),
-        actor=voice.actor,
-        node=voice.machine.node,
-        run=orphan.place.run,
-        subject=orphan.key,
-        outcome=ORPHANED,
-        reason=orphan.reason,
-        size_bytes=sum(info.size_bytes for info in objects),
-        details={"objects": len(objects)},
-    )
-    record_event(store, event, store_time(store))
-
-
-# --- looking ------------------------------------------------------------------------------------------------------------
 
 
 def is_committed(store: Store, place: Place) -> bool:
@@ -280,10 +175,10 @@ def _of_run(store: Store, run: str, before: datetime, uploads: Mapping[Place, da
         return
     fates = read_fates(store, run)
     for place in sorted(place for place in uncommitted if not fates.cases(place)):
-        yield from _of_place(store, place, before, uploads)
+        yield from orphans_of(store, place, before, uploads)
 
 
-def _of_place(
+def orphans_of(
     store: Store, place: Place, before: datetime, uploads: Mapping[Place, datetime | None]
 ) -> Iterator[Orphan]:
     """What lies around of a checkpoint that is not committed, if nobody is at work there."""
@@ -344,13 +239,13 @@ def _named(store: Store, place: Place) -> tuple[set[str] | None, str]:
 def _old_uploads(store: Store, before: datetime) -> Iterator[Orphan]:
     for upload in find_uploads(store, before, layout.DATA):
         place = data_place(upload.key)
-        if place is not None and _is_held(store, place):
+        if place is not None and is_held(store, place):
             continue
         reason = "begun and never completed" + (f", untouched since {upload.since:%Y-%m-%d}" if upload.since else "")
         yield Orphan(OrphanKind.UPLOAD, place, upload.key, upload.name, (), upload.size_bytes, upload.since, reason)
 
 
-def _by_place(store: Store) -> Mapping[Place, datetime | None]:
+def uploads_by_place(store: Store) -> Mapping[Place, datetime | None]:
     """When the newest upload of each checkpoint was begun; None where the store does not tell."""
     found: dict[Place, datetime | None] = {}
     for upload in store.list_uploads(layout.DATA):
@@ -375,7 +270,8 @@ def data_place(key: str) -> Place | None:
     return place if key.startswith(layout.data_folder(place.run, place.attempt, place.step)) else None
 
 
-def _is_held(store: Store, place: Place) -> bool:
+def is_held(store: Store, place: Place) -> bool:
+    """Whether a checkpoint is held, itself or with its run."""
     return bool(read_fate(store, place)[0].cases or read_run_fate(store, place.run)[0].cases)
 
 

@@ -35,6 +35,12 @@ _RUNS_IN_FLIGHT = 4
 _STAMP = "%Y%m%dT%H%M%S"
 _ID = re.compile(r"(?P<stamp>[0-9]{8}T[0-9]{6})-(?P<digest>[0-9a-f]{16})")
 _DIGEST_DIGITS = 16
+_FOR_GOOD = (
+    *(layout.DATA, layout.MANIFESTS, layout.RECEIPTS, layout.RUNS, layout.SEQUENCE, layout.EVENTS, layout.POLICIES),
+    layout.ARCHIVE,
+)
+"""What nobody but the policy may end; the index can be made anew."""
+
 _NO_TIME = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -279,11 +285,11 @@ def tags_compared(connection: Connection, policy: Policy, in_force: InForce) -> 
 
 
 def foreign_problems(rules: RuleDifference, prefix: str) -> list[str]:
-    """Rules of others that may end data of the archive, whatever its policy says."""
+    """Rules of others that may end what the archive keeps, whatever its policy says."""
     return [
         f"the lifecycle rule {raw.get('ID') or 'without an id'!r}, which is not ours, may end data of this archive"
         for raw in rules.foreign
-        if endangers(raw, prefix)
+        if any(endangers(raw, f"{prefix}{folder}") for folder in _FOR_GOOD)
     ]
 
 

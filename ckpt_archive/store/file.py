@@ -18,6 +18,7 @@ from ckpt_archive.store.protocol import Listing, ObjectInfo, PartInfo, Sink, Sto
 from ckpt_archive.store.retry import RetryingStore
 from ckpt_archive.store.tree import BUFFER_BYTES, Tree
 from ckpt_archive.store.tree import info as object_info
+from ckpt_archive.store.tree_fitness import prepare
 from ckpt_archive.store.tree_uploads import LeftOver, Uploads
 
 # A file may be of any size; the number of parts bounds the names in one scratch folder.
@@ -68,7 +69,7 @@ class FileStore:
         Raises:
             InvalidInputError: If it has no hard links, without which nothing can be created once and only once.
         """
-        self._tree.prepare()
+        prepare(self._tree)
         with self._tree.failures(self._tree.root):
             self._uploads.prepare()
 

@@ -21,6 +21,7 @@ from ckpt_archive.disk.protocol import FileStat, ReadableFile, WritableFile, joi
 from ckpt_archive.store import keys
 from ckpt_archive.store.bucket import Temperature, Warmth
 from ckpt_archive.store.tree import BUFFER_BYTES, COLD, COLD_CLASS, Tree, cold_target
+from ckpt_archive.store.tree_fitness import prepare
 
 OWNER = ".cold-of.json"
 """In the second root: whose it is."""
@@ -113,7 +114,7 @@ class ColdFiles:
                     hint="Use an empty folder.",
                 )
         second = Tree(fs, path, f"file://{path}", self._tree.nonce, is_second=True)
-        second.prepare()
+        prepare(second)
         with second.failures(path):
             record = strictjson.encode({"archive": archive_id})
             durable.write_once(fs, join(path, OWNER), record, nonce=self._tree.nonce())

@@ -78,42 +78,6 @@ class Tree:
         self.scratch = join(root, SCRATCH)
         self.cold = None if is_second else Tree(fs, join(root, COLD), f"{url}/{COLD}", nonce, is_second=True)
 
-    def prepare(self) -> None:
-        """Make the folder, and check that its file system can do what is needed; may be repeated.
-
-        Raises:
-            InvalidInputError: If it has no hard links, without which nothing can be created once and only once.
-        """
-        with self.failures(self.root):
-            durable.make_directories(self.fs, self.scratch)
-        with self.temporary() as first, self.temporary() as second:
-            with self.failures(self.root):
-                self.fs.create(first).close()
-            try:
-                self.fs.link(first, second)
-                is_refused = self._refuses_second_link(first, second)
-            except OSError as error:
-                if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
-                    with self.failures(self.root):
-                        raise
-                raise self._unfit("it has no hard links") from error
-            if not is_refused:
-                raise self._unfit("a hard link replaces what is there")
-
-    def _refuses_second_link(self, first: str, second: str) -> bool:
-        try:
-            self.fs.link(first, second)
-        except FileExistsError:
-            return True
-        return False
-
-    def _unfit(self, problem: str) -> errors.InvalidInputError:
-        kind = self.fs.mount_kind(self.root)
-        return errors.InvalidInputError(
-            f"{self.root} is on a file system ({kind}) that can not hold an archive: {problem}",
-            hint="Use a folder on another one (ext4, xfs, NFS, Lustre), or an S3 server.",
-        )
-
     def path(self, key: str) -> str:
         """The file of `key`.
 

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 from ckpt_archive.commit import catalog
 from ckpt_archive.commit.committing import try_commit
@@ -61,7 +62,7 @@ class Archived:
         with_bucket: Whether the store has tags and rules; more arguments as `MemoryBucket`.
     """
 
-    def __init__(self, *, with_bucket: bool = True, **features: bool) -> None:
+    def __init__(self, *, with_bucket: bool = True, **features: Any) -> None:
         self.clock = ManualClock()
         self.store = MemoryStore(limits=StoreLimits(min_part_size_bytes=1), clock=self.clock)
         self.bucket = MemoryBucket(self.store, **features) if with_bucket else None

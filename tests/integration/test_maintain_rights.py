@@ -182,10 +182,10 @@ def test_carrying_out_a_policy_needs_what_the_maintainers_policy_says(locked_sit
     fating.revoke(archive.connection.store, archive.id, place, 0, told)
     mark(archive.connection.store, layout.retention_day(date(2020, 1, 1), 1))
     site.asked.clear()
-    (step,) = [step for step in Archive.open(site.url).maintain().steps if step.step == "retention"]
-    assert step.error is None, step.problem
+    (report,) = [item for item in Archive.open(site.url).maintain().steps if item.step == "retention"]
+    assert report.error is None, report.problem
     for word in ("held in the bucket", "locked", "cleared", "announced", "tagged"):
-        assert word in step.did
+        assert word in report.did
     refused, needed = site.refused_by("maintainer-policy.json")
     assert (refused, FOR_RETENTION - needed) == ([], set())
 

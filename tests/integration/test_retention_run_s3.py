@@ -16,7 +16,8 @@ from ckpt_archive.digest import sha256_hex
 from ckpt_archive.machine import Machine
 from ckpt_archive.place import Place
 from ckpt_archive.retention.execute import MARGIN, find_endings, remove
-from ckpt_archive.retention.orphans import OrphanKind, find_orphans, mend
+from ckpt_archive.retention.mending import mend
+from ckpt_archive.retention.orphans import OrphanKind, find_orphans
 from ckpt_archive.retention.policy import DAY, Policy, RetentionClass
 from ckpt_archive.retention.voice import Voice
 from ckpt_archive.store.body import Body

@@ -235,6 +235,13 @@ def test_with_terraform_the_variables_are_written_and_no_rule(site: Site, tmp_pa
     assert {row["what"] for row in site.say("drift", code=1)} == {"rule missing"}
 
 
+def test_variables_of_a_bucket_that_is_still_to_be_made(site: Site, tmp_path: Path) -> None:
+    out = tmp_path / "rules.auto.tfvars.json"
+    site.say("plan", "--archive", f"{site.url}-not-there/below", "--format", "terraform", "--out", str(out))
+    written = json.loads(out.read_text(encoding="utf-8"))
+    assert written["prefix"] == f"{site.bucket.prefix.rstrip('/')}-not-there/below/"
+
+
 def test_maintenance_goes_on_with_it(site: Site) -> None:
     site.push(3)
     site.say("apply", "--yes")

@@ -58,6 +58,8 @@ def test_the_module_makes_what_apply_writes(policy: Policy, prefix: str) -> None
         rules = made(policy, prefix, used)
         assert rules == applied(policy, prefix, used)
         assert difference(rules_of(policy, prefix, used), rules, prefix).is_empty
+        # The check of checkov that `lifecycle.tf` skips.
+        assert [rule["Filter"] for rule in rules if "AbortIncompleteMultipartUpload" in rule] == [{"Prefix": prefix}]
 
 
 STORAGE = sorted(STORAGE_CLASSES)

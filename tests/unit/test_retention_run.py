@@ -599,3 +599,43 @@ def test_the_command_shows_first_and_then_does(url: str, tmp_path: Path, capsys:
 def test_the_command_with_a_margin(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert [row["action"] for row in said(capsys, url, "--margin", "9d")[1]] == ["move"]
     assert said(capsys, url, "--margin", "soon")[0] == 2
+
+
+def test_the_command_mends_orphans(url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = FileStore(PosixFileSystem(), str(tmp_path / "archive"))
+    key = layout.data_object("run", 0, 900, 0, "a" * 64)
+    store.create(key, Body.of(b"left behind"))
+    store.upload_part("data/run/x", store.start_upload("data/run/x"), 1, Body.of(b"part"))
+    (tmp_path / "archive/.tmp/dead.new").write_bytes(b"temporary")
+    for path in (tmp_path / "archive" / key, *(tmp_path / "archive/.tmp").rglob("*")):
+        os.utime(path, (1, 1))
+    assert {row["action"] for row in said(capsys, url)[1]} == {"abort", "end", "keep", "move"}
+    code, rows, _ = said(capsys, url, "--orphans")
+    assert code == 0
+    found = {(row["action"], row["key"]) for row in rows if row["action"] in ("abort", "mend")}
+    folder = layout.data_folder("run", 0, 900)
+    assert found == {
+        ("abort", "data/run/x"),
+        ("abort", f"{tmp_path}/archive/.tmp/dead.new"),
+        ("mend", folder),
+        ("mend", "data/run/x"),
+    }
+    code, rows, err = said(capsys, url, "--orphans", "--yes")
+    assert code == 0, err
+    assert {"swept", "mended"} <= {row["action"] for row in rows}
+    assert not list_all(store, folder)
+    assert store.list_uploads("") == ()
+    assert [path.name for path in (tmp_path / "archive/.tmp").iterdir()] == ["uploads"]
+    assert {row["action"] for row in said(capsys, url, "--orphans")[1]} == {"keep"}
+
+
+def test_the_policy_in_force_counts(url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    policy = str(tmp_path / "retention.toml")
+    (tmp_path / "retention.toml").write_text("keep_newest = 6\n[classes.x]\nkeep_for = '14d'\n")
+    assert run_cli(["--archive", url, "retention", "apply", "--policy", policy, "--yes"]) == 0
+    (tmp_path / "retention.toml").unlink()
+    capsys.readouterr()
+    assert run_cli(["--archive", url, "--json", "retention", "run"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["action"] for row in rows] == ["keep"] * 3
+    assert rows[0]["reason"] == "it is one of the 6 newest of its run that are left"

@@ -16,13 +16,19 @@ from hypothesis import strategies as st
 from ckpt_archive.cli.main import run as cli
 from ckpt_archive.errors import InvalidInputError
 from ckpt_archive.retention import prices
-from ckpt_archive.retention.cohorts import cohorts
+from ckpt_archive.retention.cohorts import Cohort, cohorts, life
 from ckpt_archive.retention.grid import finest_seconds, grids
+from ckpt_archive.retention.ledger import Ledger
+from ckpt_archive.retention.plan import ends_at, may_tag
 from ckpt_archive.retention.plot import draw
-from ckpt_archive.retention.policy import DAY, Policy, RetentionClass, Transition, midnight_after
+from ckpt_archive.retention.policy import DAY, TAG_KEY, Policy, RetentionClass, Transition, midnight_after
 from ckpt_archive.retention.prices import MONTH_SECONDS
+from ckpt_archive.retention.rules import rules_of
 from ckpt_archive.retention.simulate import Scenario, everything_on_ssd, for_ever, simulate
 from ckpt_archive.retention.workload import Workload
+from ckpt_archive.store.protocol import ObjectInfo
+from ckpt_archive.testing.lifecycle_configuration import parse_rules
+from ckpt_archive.testing.lifecycle_engine import Act, Version, due_now
 
 BEGINNING = datetime(2027, 1, 1, tzinfo=UTC)
 TB = 10**12
@@ -512,3 +518,50 @@ def test_the_table_of_the_documentation(capsys: pytest.CaptureFixture[str], monk
         assert line[3] == f"{row['last_month_usd']:,.0f}"
         assert line[4] in ("1", f"1/{1 / row['times_ssd']:,.0f}")
         assert line[5] == f"{other['total_usd']:,.0f}"
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    keep=st.none() | st.integers(1, 40),
+    after=st.none() | st.integers(1, 30),
+    notice=st.integers(0, 6),
+    came=st.integers(1, 3 * 86_400),
+    newer=st.integers(0, 5 * 86_400),
+)
+def test_the_plan_the_rules_and_the_engine_do_the_same(
+    keep: int | None, after: int | None, notice: int, came: int, newer: int
+) -> None:
+    """What `apply` announces and tags at midnights, and what a lifecycle engine then does by the rules of the policy."""
+    moves = () if after is None or (keep is not None and after >= keep) else (Transition(after, "GLACIER_IR"),)
+    retention = RetentionClass("it", keep, transitions=moves)
+    policy = Policy(classes=(retention,), default="it", notice_days=notice)
+    created = BEGINNING + timedelta(seconds=came)
+    tellable = -(-(came + newer) // 86_400)
+    cohort = Cohort(retention, 1, came, -(-came // 86_400), tellable, 0)
+
+    info = ObjectInfo("data/r/0/0/0/x", 1 << 20, "", created)
+    now = BEGINNING + tellable * DAY
+    end = ends_at(policy, retention, [info], now, None)
+    rules = parse_rules([rule.to_json() for rule in rules_of(policy, "")])
+    storage_class, moved, tagged = "STANDARD", None, None
+    for day in range(tellable, 100):
+        now = BEGINNING + day * DAY
+        if tagged is None and may_tag(keep, [info], end, now):
+            tagged = day
+        tags = {} if tagged is None else {TAG_KEY: retention.tag}
+        version = Version(info.key, "", created, info.size_bytes, tags, storage_class)
+        [*due] = due_now(rules, [version], [], now, versioned=False)
+        if due and due[0].act is Act.EXPIRE:
+            gone = day
+            break
+        if due:
+            storage_class, moved = due[0].storage_class, day
+    else:
+        gone = None
+
+    found = life(cohort, policy)
+    assert (found.tagged, found.ends) == (tagged, gone)
+    assert end == (None if gone is None else BEGINNING + gone * DAY)
+    ledger = Ledger(Workload(1 << 20, 86_400, 5), BOOK, policy, "STANDARD")
+    stages = ledger.stages(cohort, found.tagged, found.ends)
+    assert stages == [("STANDARD", None), *([("GLACIER_IR", moved)] if moved is not None else [])]

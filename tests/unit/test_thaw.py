@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from ckpt_archive.audit.verify import verify
 from ckpt_archive.cli.main import run as run_cli
-from ckpt_archive.commit import layout
+from ckpt_archive.commit import fating, layout
 from ckpt_archive.commit.connection import Connection
 from ckpt_archive.commit.event import Event, read_event
+from ckpt_archive.commit.fating import Told
 from ckpt_archive.disk.posix import PosixFileSystem
 from ckpt_archive.errors import ColdError, InvalidInputError, NotFoundError
 from ckpt_archive.machine import Machine
@@ -157,6 +159,33 @@ def test_the_second_root_gives_it_back_at_once(tape: Cold, tmp_path: Path) -> No
     assert share.until_at == NOON + timedelta(days=2)
     assert len(tape.look().of(Warmth.COLD)) == 1
     assert tape.restore(tmp_path / "back") == {**FILES, **OTHER}
+
+
+def test_a_second_root_that_is_not_mounted_is_told_to_whoever_restores(tape: Cold, tmp_path: Path) -> None:
+    (tmp_path / "tape").rename(tmp_path / "away")
+    for action in (lambda: tape.restore(tmp_path / "out"), tape.look):
+        with pytest.raises(ColdError) as caught:
+            action()
+        assert "Mount it" in caught.value.hint
+    report = verify(tape.machine, tape.connection, [PLACE], deep=True)
+    assert {"thaw it first" in finding.problem for finding in report.findings} == {True}
+
+
+def test_what_is_cold_is_verified(tape: Cold, tmp_path: Path) -> None:
+    assert verify(tape.machine, tape.connection, [PLACE], deep=False).findings == ()
+    assert verify(tape.machine, tape.connection, [PLACE], deep=True).findings == ()
+    key = tape.look().items[0].key
+    (tmp_path / "tape" / key).write_bytes(b"damaged")
+    assert {finding.key for finding in verify(tape.machine, tape.connection, [PLACE], deep=False).findings} == {key}
+
+
+def test_what_has_ended_is_not_thawed(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    store = FileStore(PosixFileSystem(), url.removeprefix("file://"))
+    now = store.list("", limit=1).store_time.replace(hour=0, minute=0, second=0, microsecond=0)
+    fating.announce(store, ARCHIVE_ID, PLACE, 0, now, "daily.1d", Told("ada", "node", "a test", now))
+    code, _, err = said(capsys, "--archive", url, "thaw", "run", "100", "--yes")
+    assert code == 6
+    assert "by class daily" in err
 
 
 def test_a_request_that_dies_anywhere_is_finished_by_the_next(glacier: Cold) -> None:

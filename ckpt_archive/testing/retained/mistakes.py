@@ -1,11 +1,13 @@
 """Mistakes that somebody could make in retention, each put into the running code for a while: histories must find them."""
 
+# ruff: noqa: SLF001 - what is broken here is the inside of others
+
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
 from ckpt_archive.commit import fate
-from ckpt_archive.retention import carrying, plan, planning, tagging, taking_back
+from ckpt_archive.retention import assigning, carrying, dropping, plan, planning, tagging, taking_back, undropping
 from ckpt_archive.store.protocol import ObjectInfo
 from ckpt_archive.testing.retained.life import live
 from ckpt_archive.testing.retained.oracle import ViolationError
@@ -73,6 +75,10 @@ def _only_after(old: Any) -> Any:
     return lambda self, changes: old(self, changes) if isinstance(changes, list) else None
 
 
+def _if_it_was_said(old: Any) -> Any:
+    return lambda self, fates: old(self, fates) if self.taken_back else None
+
+
 def _mistake(name: str, *replaced: Replacement) -> Mistake:
     return Mistake(name, replaced)
 
@@ -100,6 +106,19 @@ MISTAKES = (
     ),
     Planted(_mistake("goes by the client's clock", (planning, "survey_run", _by_the_clients_clock))),
     Planted(_mistake("readers do not look at ends", (fate.Fates, "is_over", _always(False)))),
-    Planted(_mistake("removes tags only after it has said so", (carrying._Carrying, "_strip", _only_after))),
-    Planted(_mistake("no margin before an end", (fate, "MARGIN", lambda old: 0 * old))),
+    Planted(
+        _mistake(
+            "removes tags only after it has said so",
+            (carrying._Carrying, "_strip", _only_after),
+            (taking_back._TakingBack, "_strip", _if_it_was_said),
+        )
+    ),
+    Planted(
+        _mistake(
+            "undrops and lets it end",
+            (undropping, "take_back", _always(())),
+            (assigning, "take_back", _always(())),
+        )
+    ),
+    Planted(_mistake("drops the newest", (dropping, "_refuse", _always(None)))),
 )

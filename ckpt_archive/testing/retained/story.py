@@ -219,8 +219,9 @@ class History:
 
 
 def draw(seed: int) -> History:
-    """The history of a seed: each second one is a short one in which much happens at once and nobody comes to help."""
-    return _Drawing(seed).corner() if seed % 2 else _Drawing(seed).history()
+    """The history of a seed: each second one is short, and nobody comes to help in the end."""
+    drawing = _Drawing(seed)
+    return (drawing.history, drawing.corner, drawing.history, drawing.race)[seed % 4]()
 
 
 class _Drawing:
@@ -269,7 +270,8 @@ class _Drawing:
         deeds += [chance.choice((Maintain(), Apply(self._policy())))] * (chance.random() < 0.5)
         deeds += [Work(chance.randint(4, 12))] * (chance.random() < 0.4)
         strikes = (Strike(chance.choice(tuple(Blow)), chance.randrange(60)),) if chance.random() < 0.8 else ()
-        steps.append(Scene((Actor(deeds[0], strikes), *map(Actor, deeds[1:]))))
+        beside = tuple(Actor(deed, self._pauses()) for deed in deeds[1:])
+        steps.append(Scene((Actor(deeds[0], strikes), *beside)))
         for _ in range(chance.randint(1, 4)):
             steps += [ToEnd(chance.choice((-59, -1, 30))), Engine(1.0)]
         return History(
@@ -280,6 +282,22 @@ class _Drawing:
             insists=False,
             steps=tuple(steps),
         )
+
+    def race(self) -> History:
+        """Somebody tags, and somebody else wants to keep the same checkpoint."""
+        chance = self._chance
+        policy = replace(self._policy(), keep_newest=1, recent=chance.choice((1, 3, 9)))
+        steps: list[Step] = [_alone(Launch(0)), *[_alone(Commit(0))] * chance.randint(2, 4)]
+        change = chance.choice((Hold(0, 1, 0), Hold(0, 2, 0), Hold(0, None, 0), Assign(0, 1, "keeper"), Launch(0, 1)))
+        passing = Actor(Apply(policy), tuple(Strike(Blow.PAUSES, chance.randrange(55, 110)) for _ in range(3)))
+        steps.append(Scene((passing, Actor(change, self._pauses()))))
+        for _ in range(2):
+            steps += [ToEnd(30), Engine(1.0)]
+        return History(self._seed, self._object_lock, self._object_lock, True, False, tuple(steps))
+
+    def _pauses(self) -> tuple[Strike, ...]:
+        chance = self._chance
+        return tuple(Strike(Blow.PAUSES, chance.randrange(10, 110)) for _ in range(chance.choice((0, 1, 3))))
 
     def _change(self, policy: PolicyText) -> Deed:
         """Somebody changes what becomes of a checkpoint."""

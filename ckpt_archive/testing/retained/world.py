@@ -14,6 +14,8 @@ from ckpt_archive.testing.hooked import Request
 
 MOST_TURNS = 200_000
 _STANDS_STILL = timedelta(minutes=25)
+# Who tags acts upon nothing that he has read more than 30 seconds ago, and who holds waits for 60.
+_PAUSES = timedelta(seconds=25)
 
 
 class Killed(BaseException):
@@ -28,6 +30,7 @@ class Blow(enum.StrEnum):
     ANSWER_LOST = "it lands, the answer is lost"
     REFUSED = "refused"
     STANDS_STILL = "stands still for a while first"
+    PAUSES = "pauses for a moment first"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +106,9 @@ class Process:
         if Blow.STANDS_STILL in blows and request.verb != "write_tags":
             self.world.struck(self, Blow.STANDS_STILL, request)
             self.world.sleep(self, _STANDS_STILL)
+        if Blow.PAUSES in blows:
+            self.world.struck(self, Blow.PAUSES, request)
+            self.world.sleep(self, _PAUSES)
         if Blow.REFUSED in blows:
             self.world.struck(self, Blow.REFUSED, request)
             raise ThrottledError(f"{request.verb} {request.key}: slow down")

@@ -85,7 +85,6 @@ module "archive" {
 }
 
 resource "aws_s3_bucket" "copy" {
-  #checkov:skip=CKV_AWS_144:This is the second copy.
   #checkov:skip=CKV_AWS_18:Its account keeps its own access logs, which this one can not see.
   #checkov:skip=CKV2_AWS_62:Nothing listens to events.
   #checkov:skip=CKV2_AWS_61:Lifecycle rules here are for the copy's own administrators: without any, all is kept.
