@@ -64,7 +64,7 @@ class _Work:
 @verb(
     "retention run",
     example="ckpt-archive retention run\nckpt-archive retention run --yes --orphans",
-    exits=(1, 3, 4, 6, 7),
+    exits=(1, 3, 4, 5, 6, 7),
 )
 @policy_option
 @click.option("--yes", is_flag=True, help="Do it; without this it is only shown.")
@@ -158,16 +158,16 @@ def _do(
     """Do it; what was done, and what could not be."""
     machine, connection = voice.machine, voice.connection
     rows: list[dict[str, Value]] = []
+    files = files_of(connection.store)
+    if work.coolings and files is not None and policy.cold:
+        files.cold.attach(second_root(policy.cold), connection.archive_id)
     removed = remove(voice, policy, margin, work.endings, go_on)
     if removed.checkpoints or removed.objects:
         rows.append(_row("ended", None, "", removed.objects, removed.size_bytes, f"{removed.checkpoints} checkpoints"))
     kept = {ending.place: ending for ending in (*work.endings, *removed.kept) if ending.objection}
     rows += [_kept(ending) for ending in kept.values()]
     problems: list[str] = []
-    files = files_of(connection.store)
     if work.coolings and files is not None:
-        if policy.cold:
-            files.cold.attach(second_root(policy.cold), connection.archive_id)
         with screen.progress() as progress:
             meter = Meter(progress, "move", sum(cooling.size_bytes for cooling in work.coolings))
             cooled = cool(machine, connection, files.cold, work.coolings, now, go_on=go_on, moved=meter)

@@ -182,7 +182,7 @@ def _row(outcome: Outcome, ssd: Outcome, workload: Workload, book: PriceBook) ->
                 "retrieval_usd": month.retrieval_usd,
                 "early_deletion_usd": month.early_deletion_usd,
                 "total_usd": month.total_usd,
-                "cumulated_usd": month.cumulated_usd,
+                "cumulated_usd": round(month.cumulated_usd, 2),
             }
             for month in outcome.months
         ],

@@ -1,6 +1,6 @@
 """How a retention plan is shown: a diff of the rules, a line for each class, then the checkpoints with their reasons."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
 import click
@@ -49,8 +49,8 @@ def show_plan(screen: Screen, plan: Plan) -> None:
         screen.line(_total(kind, class_name, amount))
         if amount.sooner:
             _warn(screen, f"  ! {amount.sooner} of them end sooner than was announced before")
-    for change in plan.changes:
-        text = f"  {_SIGNS[change.kind]} {change.kind.value:<9} {change.place}: {_described(change)}"
+    for change, verb in _lines(plan.changes):
+        text = f"  {_SIGNS[change.kind]} {verb:<9} {change.place}: {_described(change)}"
         if change.is_sooner:
             _warn(screen, text)
         else:
@@ -61,6 +61,18 @@ def show_plan(screen: Screen, plan: Plan) -> None:
         _warn(screen, f"  ! {text}")
     if plan.is_empty:
         screen.line(f"nothing is to be done: {_count(plan.checkpoints, 'checkpoint')} as the policy says")
+
+
+def _lines(changes: Sequence[Change]) -> Iterator[tuple[Change, str]]:
+    """Each change and what it is called; what is announced and tagged at once is one line."""
+    tagged = {(change.place, change.after) for change in changes if change.kind is Kind.TAG}
+    announced = {(change.place, change.after) for change in changes if change.kind is Kind.ANNOUNCE}
+    for change in changes:
+        both = (change.place, change.after) in tagged & announced
+        if change.kind is Kind.ANNOUNCE and both:
+            yield change, "announce and tag"
+        elif change.kind is not Kind.TAG or not both:
+            yield change, change.kind.value
 
 
 def _warn(screen: Screen, text: str) -> None:
