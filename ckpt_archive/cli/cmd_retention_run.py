@@ -1,6 +1,6 @@
 """`ckpt-archive retention run`."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -31,6 +31,7 @@ from ckpt_archive.retention.sweeping import Litter, find_litter, sweep
 from ckpt_archive.retention.voice import Voice
 from ckpt_archive.settings import Environment
 from ckpt_archive.store.file import files_of
+from ckpt_archive.store.protocol import ObjectInfo
 
 _COLUMNS = (
     text_column("action"),
@@ -85,7 +86,7 @@ def command(frame: Frame, /, *, policy: str | None, yes: bool, margin: float, or
     For folders, and for S3 servers whose lifecycle engine does not run or refuses transitions. Only what was announced is
     removed, and nothing that is held, locked, the newest of its run or what a launch would go on from. Moves data below the
     second root that the policy names (`cold`), and removes markers and uploads that the rules of a bucket would remove.
-    Without --yes it shows what it would do. Run it from cron; killed anywhere and run again, it comes to the same end.
+    Without --yes it shows what it would do, with -v object by object. Run it from cron; killed anywhere and run again, it comes to the same end.
     """
     connection = Archive.open(frame.archive_url).connection
     machine = compose.system_machine()
@@ -96,8 +97,9 @@ def command(frame: Frame, /, *, policy: str | None, yes: bool, margin: float, or
     _explain(frame.screen, connection, chosen, work)
     if not yes:
         nothing = "there is nothing to do."
-        frame.screen.rows(_COLUMNS, [_row(*shown) for shown in _shown(work)], nothing=nothing)
-        if any(True for _ in _shown(work)):
+        rows = [_row(*shown) for shown in _shown(work, each=frame.verbosity > 0)]
+        frame.screen.rows(_COLUMNS, rows, nothing=nothing)
+        if rows:
             frame.screen.note("Nothing was done: --yes does it.")
         return 0
     voice = Voice(machine, connection, Environment.read().actor, chosen.sha256)
@@ -185,15 +187,19 @@ def _do(
     return rows, problems
 
 
-def _shown(work: _Work) -> Iterator[tuple[str, Place | None, str, int, int, str]]:
-    """Everything that would be done, and what would not be, and why."""
+def _shown(work: _Work, *, each: bool) -> Iterator[tuple[str, Place | None, str, int, int, str]]:
+    """Everything that would be done, and what would not be, and why; with `each`, object by object."""
     for ending in work.endings:
         action = "keep" if ending.objection else "end"
         yield action, ending.place, "", len(ending.objects), ending.size_bytes, ending.reason
+        yield from _objects(action, ending.place, ending.objects if each else ())
     for cooling in work.coolings:
         yield "move", cooling.place, "", len(cooling.objects), cooling.size_bytes, f"{cooling.tag}: it is old enough"
+        yield from _objects("move", cooling.place, cooling.objects if each else ())
     markers = [item for item in work.litter if item.kind == "marker"]
-    if markers:
+    if each:
+        yield from (("sweep", None, item.key, 1, item.size_bytes, item.reason) for item in markers)
+    elif markers:
         size_bytes = sum(item.size_bytes for item in markers)
         yield "sweep", None, f"{markers[0].key} …", len(markers), size_bytes, markers[0].reason
     for item in work.litter:
@@ -201,7 +207,16 @@ def _shown(work: _Work) -> Iterator[tuple[str, Place | None, str, int, int, str]
             yield "abort", None, item.key or item.name, 1, item.size_bytes, item.reason
     for orphan in work.orphans:
         count = len(orphan.objects) or 1
-        yield "mend" if orphan.is_mended else "keep", orphan.place, orphan.key, count, orphan.size_bytes, orphan.reason
+        action = "mend" if orphan.is_mended else "keep"
+        yield action, orphan.place, orphan.key, count, orphan.size_bytes, orphan.reason
+        yield from _objects(action, orphan.place, orphan.objects if each else ())
+
+
+def _objects(
+    action: str, place: Place | None, objects: Sequence[ObjectInfo]
+) -> Iterator[tuple[str, Place | None, str, int, int, str]]:
+    for info in objects:
+        yield action, place, info.key, 1, info.size_bytes, "an object of it"
 
 
 def _kept(ending: Ending) -> dict[str, Value]:

@@ -143,7 +143,8 @@ def test_rules_first_then_totals_then_twenty(archived: Archived, capsys: Capture
     rule = "  + rule ckpt-archive::class:recent.2d: data/ tagged recent.2d: ends after 2 days, old versions end after 1 day"
     assert rule in lines
     assert any(line.startswith("hourly: 2 checkpoints to be announced (4 objects, ") for line in lines)
-    assert sum(line.startswith(("  + announce", "  + tag")) for line in lines) == 20
+    # Twenty changes: what is announced and tagged at once is one line.
+    assert sum(line.startswith("  + announce and tag run-a step ") for line in lines) == 10
     assert lines[-1] == f"  … and {plan.count - 20} more: -v shows all"
 
 
@@ -170,7 +171,7 @@ def test_what_ends_sooner_is_said(archived: Archived, capsys: Capture) -> None:
     edited = policy(POLICY.replace('keep_for = "14d"', 'keep_for = "7d"'))
     text = "\n".join(shown(archived.plan(edited), capsys))
     assert "  ! 2 of them end sooner than was announced before" in text
-    assert re.search(r"announce +run-a step 1200 .* sooner than announced, which was 2026-03-1\d", text)
+    assert re.search(r"announce and tag +run-a step 1200 .* sooner than announced, which was 2026-03-1\d", text)
 
 
 def test_terraform_is_named_as_the_owner(archived: Archived, capsys: Capture) -> None:
