@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ckpt_archive.errors import InvalidInputError
+from ckpt_archive.keeping import Retention
 from ckpt_archive.names import check_class_name, check_milestone
 from ckpt_archive.patience import Patience
 from ckpt_archive.place import Place
@@ -18,7 +19,7 @@ from ckpt_archive.views import CheckpointDetails, CheckpointInfo, RunSummary
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from ckpt_archive.audit.doctor import DoctorFinding
+    from ckpt_archive.audit.doctor_finding import DoctorFinding
     from ckpt_archive.audit.remembering import Memory
     from ckpt_archive.audit.verify import VerifyReport
     from ckpt_archive.commit.connection import Connection
@@ -145,6 +146,16 @@ class Archive:
     def transfer(self) -> TransferSettings:
         """Sizes and limits of transfers."""
         return self._settings
+
+    @property
+    def retention(self) -> Retention:
+        """How long its checkpoints are kept: plans, holds, drops."""
+        return Retention(
+            self._machine,
+            lambda: self.connection,
+            lambda run, step, attempt: self.find(run, step, attempt=attempt),
+            self._environment.actor,
+        )
 
     def run(
         self,

@@ -33,7 +33,7 @@ def command(frame: Frame, /, policy: str | None, prices: str, plan_id: str | Non
     checkpoints, so that the rules find them; from then on `maintain` goes on with it every day. On a terminal the plan is
     shown, and you are asked; elsewhere say --yes. Rules of others are left alone. It may be broken off and run again.
 
-    Costs, per checkpoint that gets its class, about 8 requests and 2 for each of its objects.
+    Costs, per checkpoint that gets its class, about 10 requests and 2 for each of its objects.
     """
     connection = Archive.open(frame.archive_url).connection
     machine = compose.system_machine()

@@ -12,7 +12,7 @@ from ckpt_archive.cli.columns import Value, number_column, size_column, text_col
 from ckpt_archive.cli.exits import FINDINGS
 from ckpt_archive.cli.output import Screen
 from ckpt_archive.cli.parameters import duration
-from ckpt_archive.cli.retention_parameters import policy_option, read_policy
+from ckpt_archive.cli.retention_parameters import read_policy
 from ckpt_archive.cli.verb import Frame, verb
 from ckpt_archive.cli.waiting import Stop
 from ckpt_archive.commit.connection import Connection
@@ -67,7 +67,7 @@ class _Work:
     example="ckpt-archive retention run\nckpt-archive retention run --yes --orphans",
     exits=(1, 3, 4, 5, 6, 7),
 )
-@policy_option
+@click.option("--policy", metavar="FILE", help="The policy: a file, or a preset; else the one that is in force.")
 @click.option("--yes", is_flag=True, help="Do it; without this it is only shown.")
 @click.option(
     "--margin",
@@ -86,7 +86,8 @@ def command(frame: Frame, /, *, policy: str | None, yes: bool, margin: float, or
     For folders, and for S3 servers whose lifecycle engine does not run or refuses transitions. Only what was announced is
     removed, and nothing that is held, locked, the newest of its run or what a launch would go on from. Moves data below the
     second root that the policy names (`cold`), and removes markers and uploads that the rules of a bucket would remove.
-    Without --yes it shows what it would do, with -v object by object. Run it from cron; killed anywhere and run again, it comes to the same end.
+    Without --yes it shows what it would do, with -v object by object. Run it from cron; killed anywhere and run again, it
+    comes to the same end.
     """
     connection = Archive.open(frame.archive_url).connection
     machine = compose.system_machine()

@@ -596,6 +596,13 @@ def test_the_command_shows_first_and_then_does(url: str, tmp_path: Path, capsys:
     assert [row["action"] for row in rows] == ["kept"]
 
 
+def test_the_command_shows_every_object_if_asked(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    code, rows, _ = said(capsys, url, "-v")
+    assert code == 0
+    keys = [row["key"] for row in rows if row["reason"] == "an object of it"]
+    assert [str(key).split("/")[3] for key in keys] == [f"{step:012d}" for step in STEPS[:4]]
+
+
 def test_the_command_with_a_margin(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert [row["action"] for row in said(capsys, url, "--margin", "9d")[1]] == ["move"]
     assert said(capsys, url, "--margin", "soon")[0] == 2

@@ -22,12 +22,14 @@ from ckpt_archive.errors import (
     InvalidInputError,
     NotFoundError,
 )
+from ckpt_archive.executor import Executor, ThreadExecutor
 from ckpt_archive.store.body import Body
 from ckpt_archive.store.bucket import Warmth
 from ckpt_archive.store.file import FileStore
 from ckpt_archive.store.file_cold import OWNER
-from ckpt_archive.store.protocol import list_all
+from ckpt_archive.store.protocol import Store, StoreLimits, list_all
 from ckpt_archive.testing.checkpoints import ARCHIVE_ID, NOON, ManualClock
+from ckpt_archive.testing.conformance import StoreConformance
 from ckpt_archive.testing.simulation.clock import SimClock
 from ckpt_archive.testing.simulation.disk import SimDisk
 from ckpt_archive.testing.simulation.faults import Fault
@@ -316,6 +318,21 @@ def test_somebody_deletes_it_while_it_is_copied(store: FileStore, root: Path, se
         FileStore(Racing(), str(root)).cold.cool(KEY)
     assert not os.path.lexists(root / KEY), "what was deleted does not come back"
     assert files(second) == [OWNER]
+
+
+class TestConformance(StoreConformance):
+    """A second root changes nothing for those who do not use it."""
+
+    @pytest.fixture
+    def store(self, root: Path, second: Path) -> Store:
+        store = FileStore(PosixFileSystem(), str(root), limits=StoreLimits(min_part_size_bytes=1))
+        store.prepare()
+        store.cold.attach(str(second), ARCHIVE_ID)
+        return store
+
+    @pytest.fixture
+    def executor(self) -> Executor:
+        return ThreadExecutor()
 
 
 # --- at every I/O ---------------------------------------------------------------------------------------------------------

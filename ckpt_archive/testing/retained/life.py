@@ -168,7 +168,7 @@ class Life:
         after: list[Callable[[], None]] = []
         for actor, process in played:
             job, done = self._job(actor.deed, process)
-            jobs.append((process, job))
+            jobs.append((process, self._later(process, job, actor.waits)))
             after.append(done)
         self.site.world.run(jobs)
         for (actor, process), done in zip(played, after, strict=True):
@@ -185,6 +185,15 @@ class Life:
         passed = any(began <= moment < self.site.world.now for end in self._ends() for moment in (end - MARGIN, end))
         if is_pass and not passed and not others and not actor.strikes and process.result is True:
             self._settled(before, wrote_rules=isinstance(actor.deed, story.Apply))
+
+    @staticmethod
+    def _later(process: Process, job: Callable[[], Any], waits: int) -> Callable[[], Any]:
+        def begin() -> Any:
+            for _ in range(waits):
+                process.world.turn(process)
+            return job()
+
+        return begin
 
     def _process(self, actor: Actor) -> Process:
         self._processes += 1

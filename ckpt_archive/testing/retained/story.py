@@ -112,11 +112,19 @@ Deed = Work | Commit | Launch | Apply | Maintain | Hold | Release | Drop | Undro
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Somebody who does something, what befalls him, and by how much his clock is wrong."""
+    """Somebody who does something.
+
+    Attributes:
+        deed: What.
+        strikes: What befalls him.
+        clock_hours: By how much his clock is wrong.
+        waits: He begins when others have had so many turns.
+    """
 
     deed: Deed
     strikes: tuple[Strike, ...] = ()
     clock_hours: int = 0
+    waits: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,7 +279,7 @@ class _Drawing:
         deeds += [Work(chance.randint(4, 12))] * (chance.random() < 0.4)
         strikes = (Strike(chance.choice(tuple(Blow)), chance.randrange(60)),) if chance.random() < 0.8 else ()
         beside = tuple(Actor(deed, self._pauses()) for deed in deeds[1:])
-        steps.append(Scene((Actor(deeds[0], strikes), *beside)))
+        steps.append(Scene((Actor(deeds[0], strikes, waits=chance.choice((0, 0, chance.randrange(80)))), *beside)))
         for _ in range(chance.randint(1, 4)):
             steps += [ToEnd(chance.choice((-59, -1, 30))), Engine(1.0)]
         return History(
@@ -290,7 +298,7 @@ class _Drawing:
         steps: list[Step] = [_alone(Launch(0)), *[_alone(Commit(0))] * chance.randint(2, 4)]
         change = chance.choice((Hold(0, 1, 0), Hold(0, 2, 0), Hold(0, None, 0), Assign(0, 1, "keeper"), Launch(0, 1)))
         passing = Actor(Apply(policy), tuple(Strike(Blow.PAUSES, chance.randrange(55, 110)) for _ in range(3)))
-        steps.append(Scene((passing, Actor(change, self._pauses()))))
+        steps.append(Scene((passing, Actor(change, waits=chance.randrange(40, 90)))))
         for _ in range(2):
             steps += [ToEnd(30), Engine(1.0)]
         return History(self._seed, self._object_lock, self._object_lock, True, False, tuple(steps))
@@ -343,7 +351,8 @@ class _Drawing:
             return Actor(deed)
         while chance.random() < self._violence and len(strikes) < 3:
             strikes.append(Strike(chance.choice(tuple(Blow)), int(_MOST_REQUESTS * chance.random() ** 2)))
-        return Actor(deed, tuple(strikes), chance.choice((0, 0, 0, -48, -7, 5, 48)))
+        waits = chance.choice((0, 0, chance.randrange(80)))
+        return Actor(deed, tuple(strikes), chance.choice((0, 0, 0, -48, -7, 5, 48)), waits)
 
     def _deed(self, *, maintained: bool) -> Deed:
         chance = self._chance
