@@ -228,15 +228,20 @@ class Archive:
 
         return listing.runs(self._machine, self.connection)
 
-    def checkpoints(self, run: str, *, attempt: int | None = None) -> list[CheckpointInfo]:
+    def checkpoints(self, run: str, *, attempt: int | None = None, ended: bool = False) -> list[CheckpointInfo]:
         """The committed checkpoints of a run, newest attempt and step first.
+
+        Args:
+            run: Run name.
+            attempt: Only of this attempt.
+            ended: Also those whose data has ended, as was announced.
 
         Raises:
             NotFoundError: If the run has none.
         """
         from ckpt_archive.audit import listing
 
-        return listing.checkpoints(self._machine, self.connection, run, attempt)
+        return listing.checkpoints(self._machine, self.connection, run, attempt, ended=ended)
 
     def show(self, run: str, step: int | str | None = None, *, attempt: int | None = None) -> CheckpointDetails:
         """All there is to know about a checkpoint, every record compared with the digest that names it.

@@ -4,9 +4,7 @@ from dataclasses import asdict
 
 import click
 
-from ckpt_archive import compose
 from ckpt_archive.archive import Archive
-from ckpt_archive.audit import listing
 from ckpt_archive.cli.columns import (
     digest_column,
     flag_column,
@@ -61,7 +59,7 @@ def command(frame: Frame, /, run: str | None, attempt: int | None, ended: bool) 
         runs = [asdict(summary) for summary in archive.runs()]
         frame.screen.rows(_RUNS, runs, nothing=f"{archive.url} holds no checkpoints yet.")
     else:
-        listed = listing.checkpoints(compose.system_machine(), archive.connection, run, attempt, ended=ended)
+        listed = archive.checkpoints(run, attempt=attempt, ended=ended)
         frame.screen.rows(_CHECKPOINTS, [asdict(info) for info in listed])
         ends = [info.ends_at for info in listed if info.state == "ending" and info.ends_at is not None]
         if ends:
