@@ -12,7 +12,7 @@ BENCH ?= .bench
 PYTEST_WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check lint format types layers dependencies test coverage demo soak siege race bench clean
+.PHONY: help setup check lint format types layers dependencies test coverage demo soak siege race bench terraform clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' Makefile
@@ -75,6 +75,9 @@ race: $(VENV)/.setup  ## MINUTES=10 of syncs, compactions and questions at once,
 bench: $(VENV)/.setup  ## the index at 0.1 to CHECKPOINTS=1000000 checkpoints, in the folder BENCH; ten million need 10 GB there
 	$(BIN)/python -m pip install --quiet --group bench
 	$(BIN)/python bench/index_scale.py --folder $(BENCH) --largest $(CHECKPOINTS)
+
+terraform:  ## checkov on the Terraform module, in an environment of its own
+	terraform/check.sh
 
 clean:  ## remove everything that was made here
 	rm -rf $(VENV) build dist htmlcov .coverage .coverage.* *.egg-info

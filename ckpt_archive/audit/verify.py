@@ -1,7 +1,7 @@
 """Is everything that a manifest names there, and is it what was archived?
 
-By default the records are read whole and every object's size is looked up; deep reads every byte through the same ranged
-reads and checks as a restore.
+By default the records are read whole and every object's size is looked up in a listing; deep reads every byte through the
+same ranged reads and checks as a restore.
 """
 
 from collections import deque
@@ -18,7 +18,7 @@ from ckpt_archive.errors import IntegrityError, InvalidInputError, NotFoundError
 from ckpt_archive.machine import Machine
 from ckpt_archive.place import Place
 from ckpt_archive.progress import Meter, Progress
-from ckpt_archive.store.protocol import Store
+from ckpt_archive.store.protocol import Store, list_all
 from ckpt_archive.transfer.flow import flow
 from ckpt_archive.transfer.verify import Wanted, verify_objects
 
@@ -202,16 +202,26 @@ def _finding(place: Place, key: str, problem: str, path: str = "") -> VerifyFind
 
 
 def _sizes(machine: Machine, connection: Connection, place: Place, sizes: dict[str, int]) -> list[VerifyFinding]:
+    """One listing tells of all that lies among the checkpoint's data: that needs no right to read it, as a HEAD does."""
+    folder = layout.data_folder(place.run, place.attempt, place.step)
+    there = {info.key: info.size_bytes for info in list_all(connection.store, folder)} if sizes else {}
+
     def look(key: str) -> tuple[str, int | None]:
         try:
             return key, connection.store.head(key).size_bytes
         except NotFoundError:
             return key, None
 
+    elsewhere = deque(sorted(key for key in sizes if key.startswith("/")))
+    there |= {
+        key: size
+        for key, size in flow(machine.executor, elsewhere, look, limit=connection.settings.parts_in_flight)
+        if size is not None
+    }
     findings = []
-    keys = deque(sorted(sizes))
-    for key, found in flow(machine.executor, keys, look, limit=connection.settings.parts_in_flight):
+    for key in sorted(sizes):
+        found = there.get(key)
         if found != sizes[key]:
             problem = "is not in the store" if found is None else f"has {found} bytes, not the {sizes[key]} recorded"
             findings.append(_finding(place, key, problem))
-    return sorted(findings, key=lambda finding: finding.key)
+    return findings

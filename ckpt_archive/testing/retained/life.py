@@ -1,6 +1,5 @@
 """Lives through a history, and has the oracle judge it after every step; then everything is well for some weeks."""
 
-import random
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -67,13 +66,17 @@ class Life:
 
     Args:
         history: Which.
+
+    Attributes:
+        site: What it happens to.
+        struck_requests: How many requests the last process had made that was to be struck.
     """
 
     def __init__(self, history: History) -> None:
         self.history = history
         self.site = Site(history)
-        self._chance = random.Random(f"life {history.seed}")
-        self._writers: dict[str, acting.Writer] = {}
+        self.struck_requests = 0
+        self._deeds = Deeds(self.site, history.seed)
         self._checked = 0
         self._processes = 0
 
@@ -110,7 +113,7 @@ class Life:
             case ToEnd():
                 self._to_end(step)
             case Engine():
-                self._engine(step.share)
+                self._deeds.engine(step.share)
 
     def _to_end(self, step: ToEnd) -> None:
         now = self.site.world.now
@@ -134,47 +137,18 @@ class Life:
             and not (place.run in fates and fates[place.run].cases(place))
         ]
 
-    def _work(self, process: Process, acts: int) -> None:
-        """The engine beside others: between any two of their requests it may do one thing."""
-        for _ in range(acts):
-            process.sleep(20 * self._chance.random() ** 3)
-            due = list(self._run_engine(lambda _: False))
-            if due:
-                chosen = self._chance.choice(due)
-                self._run_engine(lambda item, chosen=chosen: item == chosen)
-
-    def _engine(self, share: float) -> None:
-        self._run_engine(lambda _: self._chance.random() < share)
-
-    def _run_engine(self, choose: Callable[[Due], bool]) -> list[Due]:
-        """What was due; some of it is done."""
-        all_due: list[Due] = []
-
-        def chosen(due: Due) -> bool:
-            all_due.append(due)
-            return choose(due)
-
-        for due in run_engine(self.site.bucket, chosen, smallest_moved=0):
-            self.site.world.note(f"engine: {due.act} {due.key} by {due.rule_id}")
-            self.site.oracle.counts[f"engine: {due.act}"] += 1
-        return all_due
-
     def _scene(self, scene: Scene) -> None:
         oracle, began = self.site.oracle, self.site.world.now
         before = list(oracle.known)
         played = [(actor, self._process(actor)) for actor in scene.actors]
-        contested = [self._held(actor.deed) for actor in scene.actors if isinstance(actor.deed, story.Release)]
-        jobs: list[tuple[Process, Callable[[], Any]]] = []
-        after: list[Callable[[], None]] = []
+        contested = [self._deeds.held(actor.deed) for actor in scene.actors if isinstance(actor.deed, story.Release)]
+        self.site.world.run(
+            [(process, self._deeds.job(actor.deed, process, actor.waits)) for actor, process in played]
+        )
         for actor, process in played:
-            job, done = self._job(actor.deed, process)
-            jobs.append((process, self._later(process, job, actor.waits)))
-            after.append(done)
-        self.site.world.run(jobs)
-        for (actor, process), done in zip(played, after, strict=True):
-            if not process.was_killed and process.error is None:
-                done()
             self._refused(actor.deed, process)
+            if actor.strikes:
+                self.struck_requests = process.requests
         for about, case in contested:
             # Who holds and releases at once may get either.
             oracle.released(about, case)
@@ -186,100 +160,10 @@ class Life:
         if is_pass and not passed and not others and not actor.strikes and process.result is True:
             self._settled(before, wrote_rules=isinstance(actor.deed, story.Apply))
 
-    @staticmethod
-    def _later(process: Process, job: Callable[[], Any], waits: int) -> Callable[[], Any]:
-        def begin() -> Any:
-            for _ in range(waits):
-                process.world.turn(process)
-            return job()
-
-        return begin
-
     def _process(self, actor: Actor) -> Process:
         self._processes += 1
         name = f"{type(actor.deed).__name__.lower()}-{self._processes}"
         return Process(self.site.world, name, actor.strikes, timedelta(hours=actor.clock_hours))
-
-    def _job(self, deed: Deed, process: Process) -> tuple[Callable[[], Any], Callable[[], None]]:
-        """What a process does, and what is promised when it has come to its end."""
-        site, oracle = self.site, self.site.oracle
-
-        def nothing() -> None:
-            pass
-
-        match deed:
-            case story.Work():
-                return (lambda: self._work(process, deed.acts)), nothing
-            case story.Commit():
-                writer = self._writer(story.RUNS[deed.run])
-                return (lambda: writer.commit(process, deed)), nothing
-            case story.Launch():
-                writer = self._writer(story.RUNS[deed.run])
-                return (lambda: writer.launch(process, deed.back)), nothing
-            case story.Apply():
-                policy = load(deed.policy.text(), "retention.toml")
-                oracle.policy(policy.keep_newest, policy.notice_days, locks=deed.policy.locks > 0)
-                return (lambda: acting.apply(site, process, policy)), nothing
-            case story.Maintain():
-                return (lambda: acting.maintain(site, process)), nothing
-            case story.Hold():
-                about = self._about(deed.run, deed.which)
-                case = story.CASES[deed.case]
-                over = {place for place, known in oracle.known.items() if known.is_over(site.world.now)}
-
-                def held() -> None:
-                    report: Report = process.result
-                    gone = {item.place for item in report.gone}
-                    oracle.held(about, case, over | gone | set(report.over))
-
-                return (lambda: acting.hold(site, process, about, case)), held
-            case story.Release():
-                about, case = self._held(deed)
-                oracle.released(about, case)
-                return (lambda: acting.release(site, process, about, case)), nothing
-            case story.Drop():
-                about = self._about(deed.run, deed.which)
-                if isinstance(about, str):
-                    oracle.given_up.add(about)
-                return (lambda: acting.drop(site, process, about)), nothing
-            case story.Undrop():
-                about = self._dropped(deed)
-                since = site.world.now
-
-                def wanted() -> None:
-                    undropped: Undropped = process.result
-                    oracle.taken_back(undropped.places, since)
-
-                return (lambda: acting.undrop(site, process, about)), wanted
-            case story.Assign():
-                about = self._about(deed.run, deed.which)
-                return (lambda: acting.assign(site, process, about, deed.name)), nothing
-
-    def _about(self, run: int, which: int | None) -> Place | str:
-        name = story.RUNS[run]
-        committed = self.site.committed(name)
-        return name if which is None or not committed else committed[which % len(committed)]
-
-    def _held(self, deed: story.Release) -> tuple[Place | str, str]:
-        """Something that is held, if there is any."""
-        held = self.site.oracle.holds()
-        if not held or deed.which is None:
-            return self._about(deed.run, deed.which), story.CASES[deed.case]
-        return held[deed.which % len(held)]
-
-    def _dropped(self, deed: story.Undrop) -> Place | str:
-        """Something that was dropped, if there is any."""
-        dropped = sorted(
-            place
-            for place, known in self.site.oracle.known.items()
-            if any(end.tag.startswith("trash.") for end in known.current.ends)
-        )
-        if deed.which is None or not dropped:
-            return self._about(deed.run, deed.which)
-        return dropped[deed.which % len(dropped)]
-
-    def _writer(self, run: str) -> acting.Writer:
-        return self._writers.setdefault(run, acting.Writer(self.site, run))
 
     def _refused(self, deed: Deed, process: Process) -> None:
         """An error is an answer; which ones are right, the product's own tests know."""
@@ -329,7 +213,9 @@ class Life:
     def _calm(self) -> None:
         """Nobody is killed any more, clocks are right, and the engine does all that is due: then all ends that should."""
         site = self.site
-        last = [story.PolicyText()] + [
+        last = [
+            story.PolicyText(),
+            *[
             actor.deed.policy
             for step in self.history.steps
             if isinstance(step, Scene)
@@ -339,7 +225,7 @@ class Life:
         self._apply(last[-1])
         quiet = 0
         for _ in range(_MOST_CALM_PASSES):
-            self._engine(1.0)
+            self._deeds.engine(1.0)
             self._check()
             self._do(Scene((Actor(story.Maintain()),)))
             self._check()

@@ -297,8 +297,10 @@ class _Drawing:
         policy = replace(self._policy(), keep_newest=1, recent=chance.choice((1, 3, 9)))
         steps: list[Step] = [_alone(Launch(0)), *[_alone(Commit(0))] * chance.randint(2, 4)]
         change = chance.choice((Hold(0, 1, 0), Hold(0, 2, 0), Hold(0, None, 0), Assign(0, 1, "keeper"), Launch(0, 1)))
-        passing = Actor(Apply(policy), tuple(Strike(Blow.PAUSES, chance.randrange(55, 110)) for _ in range(3)))
-        steps.append(Scene((passing, Actor(change, waits=chance.randrange(40, 90)))))
+        # One stands still for a moment, and the other begins and ends meanwhile.
+        at = chance.randrange(35, 100)
+        passing = Actor(Apply(policy), (Strike(Blow.PAUSES, at),))
+        steps.append(Scene((passing, Actor(change, waits=at + 30))))
         for _ in range(2):
             steps += [ToEnd(30), Engine(1.0)]
         return History(self._seed, self._object_lock, self._object_lock, True, False, tuple(steps))
