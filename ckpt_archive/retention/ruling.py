@@ -7,7 +7,7 @@ from ckpt_archive import strictjson
 from ckpt_archive.errors import ConflictError, IntegrityError, UnsupportedError
 from ckpt_archive.retention.in_force import TRANSITIONS
 from ckpt_archive.retention.policy import Policy
-from ckpt_archive.retention.raw_rules import canonical, lost_on_the_way
+from ckpt_archive.retention.raw_rules import canonical, is_broader, lost_on_the_way
 from ckpt_archive.retention.rules import LifecycleRule, RuleDifference, difference, rules_of, without_transitions
 from ckpt_archive.store.bucket import Bucket, RawRule
 
@@ -76,9 +76,18 @@ def _after(change: RuleDifference) -> list[LifecycleRule]:
 
 
 def _check_written(bucket: Bucket, written: Sequence[RawRule], before: Sequence[RawRule]) -> None:
-    problems = lost_on_the_way(written, bucket.read_rules())
+    found = bucket.read_rules()
+    problems = lost_on_the_way(written, found)
     if not problems:
         return
+    named = {rule["ID"]: rule for rule in found if rule.get("ID")}
+    broader = [rule for rule in written if rule.get("ID") in named and is_broader(named[rule["ID"]], rule)]
+    if not broader and {rule.get("ID") for rule in found} != {rule.get("ID") for rule in written}:
+        # Nobody would make a server forget whole rules, or invent some; what others have written stays.
+        raise ConflictError(
+            f"somebody else has written the lifecycle rules of {bucket.name} at the same time: {'; '.join(problems)}",
+            hint="Find out who, then make a new plan.",
+        )
     bucket.write_rules(before)
     raise IntegrityError(
         f"{bucket.name} made something else of the lifecycle rules: {'; '.join(problems)}",

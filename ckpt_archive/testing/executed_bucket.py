@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
-from ckpt_archive.errors import NotFoundError, UnsupportedError
 from ckpt_archive.store.bucket import Bucket, ObjectLockState, ObjectVersion, RawRule
 from ckpt_archive.store.memory import MemoryStore
 from ckpt_archive.store.memory_bucket import MemoryBucket
@@ -95,7 +94,7 @@ class ExecutedMemoryBucket(MemoryBucket):
 
 
 class ExecutedServer:
-    """The archive's part of a bucket on a server, through its API.
+    """The archive's part of a bucket on a server, through its API; nothing in it may be locked.
 
     Args:
         store: Where its objects come from.
@@ -135,7 +134,6 @@ class ExecutedServer:
                     self._bucket.read_tags(key) if item.is_latest and not item.is_marker else self._old_tags(item),
                     is_latest=item.is_latest,
                     is_marker=item.is_marker,
-                    is_locked=item.is_latest and not item.is_marker and self._is_locked(key),
                     noncurrent_since=None if item.is_latest else versions[at - 1].modified,
                     newer_noncurrent=max(0, at - 1),
                     is_alone=len(versions) == 1,
@@ -149,12 +147,6 @@ class ExecutedServer:
                 Bucket=self._store.bucket, Key=self._store.full_key(item.key), VersionId=item.version_id
             )
         return {tag["Key"]: tag["Value"] for tag in answer["TagSet"]}
-
-    def _is_locked(self, key: str) -> bool:
-        try:
-            return is_locked(self._bucket.read_lock(key), self.now())
-        except (NotFoundError, UnsupportedError):
-            return False
 
     def all_uploads(self) -> Iterator[Begun]:
         """See `Executed.all_uploads`."""

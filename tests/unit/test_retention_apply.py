@@ -279,6 +279,23 @@ def test_rules_that_were_written_since_the_plan_are_a_conflict(archived: Archive
     assert archived.bucket.read_rules() == (FOREIGN,)
 
 
+def test_rules_that_somebody_writes_at_the_same_moment_stay(archived: Archived) -> None:
+    archived.commit_many(3)
+    bucket = archived.bucket
+    assert bucket is not None
+
+    def theirs(request: Request) -> None:
+        if request.verb == "write_rules":
+            bucket.write_rules([FOREIGN])
+
+    connection = archived.connect(bucket=HookedBucket(bucket, after=theirs))
+    with pytest.raises(ConflictError, match="somebody else has written the lifecycle rules"):
+        archived.apply(connection=connection)
+    assert bucket.read_rules() == (FOREIGN,)
+    assert archived.apply().is_complete
+    assert archived.plan().is_empty
+
+
 # --- the id ----------------------------------------------------------------------------------------------------------------
 
 

@@ -17,7 +17,6 @@ from ckpt_archive.testing.retained.story import (
     Maintain,
     Pass,
     PolicyText,
-    Scene,
     Step,
     ToEnd,
     Undrop,
@@ -93,7 +92,6 @@ def every_request(case: Case) -> Tally:
     while True:
         life = Life(case.history(at))
         total.add(life.live())
-        # A request that is answered with an error is not struck after it has landed.
         at += 1
-        if at > life.struck_process_requests:
+        if at > life.struck_requests:
             return total

@@ -1,22 +1,17 @@
 """Lives through a history, and has the oracle judge it after every step; then everything is well for some weeks."""
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
 
 from ckpt_archive.audit import listing
 from ckpt_archive.audit.verify import verify
 from ckpt_archive.commit.fate import read_fates
 from ckpt_archive.errors import CkptArchiveError, EndedError
 from ckpt_archive.place import Place
-from ckpt_archive.retention.holding import Report
 from ckpt_archive.retention.policy import Policy
-from ckpt_archive.retention.policy_file import load
-from ckpt_archive.retention.undropping import Undropped
-from ckpt_archive.testing.lifecycle_engine import Due, run_engine
 from ckpt_archive.testing.retained import acting, story
+from ckpt_archive.testing.retained.deeds import Deeds
 from ckpt_archive.testing.retained.oracle import MARGIN, ViolationError
 from ckpt_archive.testing.retained.site import Site
 from ckpt_archive.testing.retained.story import Actor, Deed, Engine, History, Pass, Scene, Step, ToEnd
@@ -142,9 +137,7 @@ class Life:
         before = list(oracle.known)
         played = [(actor, self._process(actor)) for actor in scene.actors]
         contested = [self._deeds.held(actor.deed) for actor in scene.actors if isinstance(actor.deed, story.Release)]
-        self.site.world.run(
-            [(process, self._deeds.job(actor.deed, process, actor.waits)) for actor, process in played]
-        )
+        self.site.world.run([(process, self._deeds.job(actor.deed, process, actor.waits)) for actor, process in played])
         for actor, process in played:
             self._refused(actor.deed, process)
             if actor.strikes:
@@ -213,16 +206,9 @@ class Life:
     def _calm(self) -> None:
         """Nobody is killed any more, clocks are right, and the engine does all that is due: then all ends that should."""
         site = self.site
-        last = [
-            story.PolicyText(),
-            *[
-            actor.deed.policy
-            for step in self.history.steps
-            if isinstance(step, Scene)
-            for actor in step.actors
-            if isinstance(actor.deed, story.Apply)
-        ]
-        self._apply(last[-1])
+        deeds = [actor.deed for step in self.history.steps if isinstance(step, Scene) for actor in step.actors]
+        applied = [story.PolicyText(), *(deed.policy for deed in deeds if isinstance(deed, story.Apply))]
+        self._apply(applied[-1])
         quiet = 0
         for _ in range(_MOST_CALM_PASSES):
             self._deeds.engine(1.0)
@@ -245,7 +231,7 @@ class Life:
         else:
             raise ViolationError(f"what is due does not end: {sorted(self._waiting())}")
         # Rules of tags that nothing has any more are removed by whoever writes rules.
-        self._apply(last[-1])
+        self._apply(applied[-1])
         self._judge_the_end()
 
     def _apply(self, policy: story.PolicyText) -> None:

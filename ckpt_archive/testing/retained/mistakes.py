@@ -94,31 +94,33 @@ MISTAKES = (
             (tagging._Watch, "is_fresh", _always(True)),
         )
     ),
-    Planted(_mistake("counts from the youngest object", (plan, "ends_at", _newest_object))),
+    Planted(_mistake("counts from the youngest object", (plan, "ends_at", _newest_object)), seed=48),
     Planted(
         _mistake("tags what is overdue at once", (plan, "may_tag", _always(True)), (tagging, "may_tag", _always(True)))
     ),
     Planted(_mistake("keeps one newest checkpoint less", (plan, "spared", _one_less))),
-    Planted(_mistake("forgets what a launch would go on from", (plan, "spared", _without_latest))),
-    Planted(_mistake("a hold does not wait for a pass", (fate.Fate, "passes_under_way", _always(())))),
+    Planted(_mistake("forgets what a launch would go on from", (plan, "spared", _without_latest)), seed=24),
+    Planted(_mistake("a hold does not wait for a pass", (fate.Fate, "passes_under_way", _always(()))), seed=35),
     Planted(
-        _mistake("takes back and leaves the tags", (taking_back, "strip", _STRIP), (carrying, "strip", _STRIP)),
+        _mistake("takes back and leaves the tags", (taking_back, "strip", _STRIP), (carrying, "strip", _STRIP)), seed=3
     ),
-    Planted(_mistake("goes by the client's clock", (planning, "survey_run", _by_the_clients_clock))),
+    Planted(_mistake("goes by the client's clock", (planning, "survey_run", _by_the_clients_clock)), seed=70),
     Planted(_mistake("readers do not look at ends", (fate.Fates, "is_over", _always(False)))),
     Planted(
         _mistake(
             "removes tags only after it has said so",
             (carrying._Carrying, "_strip", _only_after),
             (taking_back._TakingBack, "_strip", _if_it_was_said),
-        )
+        ),
+        seed=157,
     ),
     Planted(
         _mistake(
             "undrops and lets it end",
             (undropping, "take_back", _always(())),
             (assigning, "take_back", _always(())),
-        )
+        ),
+        seed=32,
     ),
-    Planted(_mistake("drops the newest", (dropping, "_refuse", _always(None)))),
+    Planted(_mistake("drops the newest", (dropping, "_refuse", _always(None))), seed=18),
 )

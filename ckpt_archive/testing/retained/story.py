@@ -246,8 +246,8 @@ class _Drawing:
 
     def history(self) -> History:
         chance = self._chance
-        steps: list[Step] = [_alone(Launch(run)) for run in range(self._runs)]
-        steps += [_alone(Commit(run)) for run in range(self._runs) for _ in range(chance.randint(1, 4))]
+        steps: list[Step] = [alone(Launch(run)) for run in range(self._runs)]
+        steps += [alone(Commit(run)) for run in range(self._runs) for _ in range(chance.randint(1, 4))]
         steps.append(Scene((self._actor(Apply(self._policy())),)))
         count = chance.randint(8, 40)
         for number in range(count):
@@ -266,12 +266,12 @@ class _Drawing:
         chance = self._chance
         self._runs, self._crowd = 1, chance.choice((0.0, 0.5, 0.8))
         policy = replace(self._policy(), recent=chance.choice((1, 3)))
-        steps: list[Step] = [_alone(Launch(0)), *[_alone(Commit(0))] * chance.randint(3, 5)]
+        steps: list[Step] = [alone(Launch(0)), *[alone(Commit(0))] * chance.randint(3, 5)]
         if chance.random() < 0.8:
-            steps.append(_alone(Apply(policy)))
-            steps += [Pass(chance.choice((1, 24, 24))), _alone(Maintain())]
+            steps.append(alone(Apply(policy)))
+            steps += [Pass(chance.choice((1, 24, 24))), alone(Maintain())]
         if chance.random() < 0.3:
-            steps.append(_alone(Drop(0, chance.randrange(6))))
+            steps.append(alone(Drop(0, chance.randrange(6))))
         steps.append(chance.choice((Pass(1), Pass(20), ToEnd(-64), ToEnd(-2))))
         deeds = [self._change(policy)]
         deeds += [self._change(policy)] * (chance.random() < 0.3)
@@ -295,7 +295,7 @@ class _Drawing:
         """Somebody tags, and somebody else wants to keep the same checkpoint."""
         chance = self._chance
         policy = replace(self._policy(), keep_newest=1, recent=chance.choice((1, 3, 9)))
-        steps: list[Step] = [_alone(Launch(0)), *[_alone(Commit(0))] * chance.randint(2, 4)]
+        steps: list[Step] = [alone(Launch(0)), *[alone(Commit(0))] * chance.randint(2, 4)]
         change = chance.choice((Hold(0, 1, 0), Hold(0, 2, 0), Hold(0, None, 0), Assign(0, 1, "keeper"), Launch(0, 1)))
         # One stands still for a moment, and the other begins and ends meanwhile.
         at = chance.randrange(35, 100)
@@ -338,7 +338,7 @@ class _Drawing:
                 return [Engine(chance.choice((0.3, 0.6, 1.0)))]
             case "day":
                 quiet: list[Step] = [Pass(24.0)]
-                return [*quiet, *([_alone(Maintain())] if maintained else []), Engine(chance.choice((0.5, 1.0)))]
+                return [*quiet, *([alone(Maintain())] if maintained else []), Engine(chance.choice((0.5, 1.0)))]
         deeds = [self._deed(maintained=maintained)]
         while chance.random() < self._crowd and len(deeds) < 3:
             deeds.append(self._deed(maintained=maintained))
@@ -402,8 +402,9 @@ class _Drawing:
         )
 
 
-def _alone(deed: Deed) -> Scene:
-    return Scene((Actor(deed),))
+def alone(deed: Deed, *strikes: Strike) -> Scene:
+    """Somebody does something, and nobody else does anything."""
+    return Scene((Actor(deed, strikes),))
 
 
 def hours(count: float) -> timedelta:
