@@ -141,7 +141,7 @@ def test_servers_give_back_rules_that_mean_the_same(name: str, server: str, requ
         bucket.write_rules(())
 
 
-REFUSED_BY_MOTO = {
+REFUSED_BY_MOTO: dict[str, dict[str, Any]] = {
     "days and a marker": {"Filter": {"Prefix": ""}, "Expiration": {"Days": 1, "ExpiredObjectDeleteMarker": True}},
     "two conditions without And": {
         "Filter": {"Prefix": "x", "Tag": tag("a")},

@@ -177,7 +177,7 @@ def test_ddl_is_a_text_to_paste(cli: Cli, engine: str, capsys: pytest.CaptureFix
 
 def test_maintain_does_all_of_it(cli: Cli) -> None:
     steps = by_step(cli("maintain", "--budget", "90s"))
-    assert list(steps) == ["log", "commits", "index", "compact", "vacuum"]
+    assert list(steps) == ["log", "commits", "index", "compact", "vacuum", "retention"]
     assert steps["index"]["state"] == "done"
     assert {row["state"] for row in cli("maintain")} == {"nothing"}
 
@@ -185,7 +185,8 @@ def test_maintain_does_all_of_it(cli: Cli) -> None:
 def test_maintain_prints_a_line_for_each_step(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main.run(["maintain", "-v"]) == 0
     seen = capsys.readouterr()
-    assert [line.split("\t")[0] for line in seen.out.splitlines()] == ["log", "commits", "index", "compact", "vacuum"]
+    names = ["log", "commits", "index", "compact", "vacuum", "retention"]
+    assert [line.split("\t")[0] for line in seen.out.splitlines()] == names
     assert "log: 4 records sealed" in seen.err
 
 

@@ -23,10 +23,14 @@ class Deeds:
     Args:
         site: Where.
         seed: Of what the engine gets to.
+
+    Attributes:
+        contested: What somebody releases meanwhile: whoever holds it at the same time may come before him.
     """
 
     def __init__(self, site: Site, seed: int) -> None:
         self._site = site
+        self.contested: set[tuple[Place | str, str]] = set()
         self._chance = random.Random(f"deeds {seed}")
         self._writers: dict[str, acting.Writer] = {}
 
@@ -88,7 +92,8 @@ class Deeds:
         oracle, now = self._site.oracle, self._site.world.now
         over = {place for place, known in oracle.known.items() if known.is_over(now)}
         report = acting.hold(self._site, process, about, case)
-        oracle.held(about, case, over | set(report.over) | {item.place for item in report.gone})
+        if (about, case) not in self.contested:
+            oracle.held(about, case, over | set(report.over) | {item.place for item in report.gone})
 
     def _undrop(self, process: Process, about: Place | str) -> None:
         since = self._site.world.now

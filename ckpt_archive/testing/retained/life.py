@@ -136,15 +136,14 @@ class Life:
         oracle, began = self.site.oracle, self.site.world.now
         before = list(oracle.known)
         played = [(actor, self._process(actor)) for actor in scene.actors]
-        contested = [self._deeds.held(actor.deed) for actor in scene.actors if isinstance(actor.deed, story.Release)]
+        self._deeds.contested = {
+            self._deeds.held(actor.deed) for actor in scene.actors if isinstance(actor.deed, story.Release)
+        }
         self.site.world.run([(process, self._deeds.job(actor.deed, process, actor.waits)) for actor, process in played])
         for actor, process in played:
             self._refused(actor.deed, process)
             if actor.strikes:
                 self.struck_requests = process.requests
-        for about, case in contested:
-            # Who holds and releases at once may get either.
-            oracle.released(about, case)
         self._excuse(scene)
         (actor, process), *others = played
         is_pass = isinstance(actor.deed, story.Apply | story.Maintain)

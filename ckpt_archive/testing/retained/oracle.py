@@ -403,4 +403,4 @@ class Oracle:
 
 def _inverted(text: str) -> int:
     """The number whose inverted text this is."""
-    return 10 ** len(text) - 1 - int(text)
+    return int("9" * len(text)) - int(text)
