@@ -13,6 +13,7 @@ _COLUMNS = (
     number_column("copied"),
     number_column("present"),
     number_column("over"),
+    number_column("failed"),
     size_column("bytes_sent"),
     size_column("bytes_resumed"),
 )
@@ -34,7 +35,7 @@ def command(
     reason: str,
     bandwidth: int | None,
     part_size: int | None,
-) -> None:
+) -> int:
     """Copy a run to another archive, byte for byte.
 
     For a second site, a move to another cluster, or a part of an archive that becomes one of its own. The manifests are the
@@ -51,9 +52,15 @@ def command(
         "copied": len(report.copied),
         "present": report.present,
         "over": len(report.over),
+        "failed": len(report.failed),
         "bytes_sent": report.bytes_sent,
         "bytes_resumed": report.bytes_resumed,
     }
     frame.screen.rows(_COLUMNS, [row])
     for place in report.over:
         frame.screen.note(f"{place} was not copied: its data has ended, or is about to")
+    if not report.source_told:
+        frame.screen.note("The archive that they come from was not told of it: it may only be read.")
+    for _, error in report.failed:
+        frame.screen.note(f"not copied: {error.message}. {error.hint}")
+    return report.failed[0][1].exit_code if report.failed else 0

@@ -25,7 +25,16 @@ from ckpt_archive.commit.receipts import receipt_key
 from ckpt_archive.commit.writeonce import check_as_sent, create_once, read_record
 from ckpt_archive.digest import sha256_hex
 from ckpt_archive.disk.protocol import ReadableFile
-from ckpt_archive.errors import ChecksumRefusedError, ConflictError, IntegrityError, InvalidInputError, NotFoundError
+from ckpt_archive.errors import (
+    ChecksumRefusedError,
+    CkptArchiveError,
+    ColdError,
+    ConflictError,
+    DeniedError,
+    IntegrityError,
+    InvalidInputError,
+    NotFoundError,
+)
 from ckpt_archive.machine import Machine
 from ckpt_archive.place import Place
 from ckpt_archive.progress import Meter, Progress
@@ -48,6 +57,8 @@ class CopyReport:
         copied: Checkpoints that are in the other archive now, and were not before.
         present: How many were there already.
         over: Checkpoints whose data has ended, or may be ending: not copied.
+        failed: Checkpoints that can not be copied as they are, and why: damaged, cold, or adopted in place.
+        source_told: Whether the archive that they come from could be told of it.
         bytes_sent: Bytes of data that were sent.
         bytes_resumed: Bytes of data that an earlier try had sent.
     """
@@ -55,6 +66,8 @@ class CopyReport:
     copied: list[Place] = field(default_factory=list)
     present: int = 0
     over: list[Place] = field(default_factory=list)
+    failed: list[tuple[Place, CkptArchiveError]] = field(default_factory=list)
+    source_told: bool = True
     bytes_sent: int = 0
     bytes_resumed: int = 0
 
@@ -65,7 +78,13 @@ def make_replica(source: Store, target: Store) -> ArchiveRecord:
     Raises:
         NotFoundError: If there is no archive at `source`.
         ConflictError: If another archive is there.
+        InvalidInputError: If one would lie within the other.
     """
+    if target.url == source.url or target.url.startswith(f"{source.url}/") or source.url.startswith(f"{target.url}/"):
+        raise InvalidInputError(
+            f"{target.url} and {source.url} are the same, or one lies within the other",
+            hint="Copy to a prefix, or a folder, beside the archive.",
+        )
     data = read_record(source, layout.ARCHIVE).data
     standing = create_once(target, layout.ARCHIVE, data)
     ours = ArchiveRecord.decode(data, layout.ARCHIVE)
@@ -109,8 +128,7 @@ def copy_run(
     Raises:
         NotFoundError: If the run has no such checkpoint.
         ConflictError: If something else stands in the target.
-        IntegrityError: If the source is damaged: names what.
-        ColdError: If data has to be thawed first.
+        IntegrityError: If a launch or a manifest of the source is damaged: names what.
         UnavailableError: If a store does not answer.
     """
     wanted = list(catalog.places(source.store, run)) if places is None else list(places)
@@ -125,15 +143,33 @@ def copy_run(
     # Oldest first: whoever asks the replica meanwhile for the latest one gets one that is there.
     missing = copying.missing(sorted(set(wanted).difference(report.over)))
     report.present = len(wanted) - len(report.over) - len(missing)
-    tell = partial(_tell, machine, source, target, missing, actor, reason)
+    tell = partial(_tell, machine, source, target, missing, actor, reason, report)
     # Before and after: whoever dies right after the last manifest finds nothing to copy the next time.
     tell("begun")
     for place in missing:
-        copying.checkpoint(place)
+        try:
+            copying.checkpoint(place)
+        except (IntegrityError, ColdError, _AdoptedError) as error:
+            # One that can not be read must not keep the newer ones from a second site.
+            report.failed.append((place, _explained(place, error)))
+            continue
         report.copied.append(place)
         told(place)
-    tell("ok")
+    tell("failed" if report.failed else "ok")
     return report
+
+
+class _AdoptedError(InvalidInputError):
+    """Its bytes lie outside of the archive."""
+
+
+def _explained(place: Place, error: CkptArchiveError) -> CkptArchiveError:
+    if isinstance(error, ColdError):
+        return ColdError(
+            f"{place} can not be read: {error.message}",
+            hint=f"`{thaw_command(place)}` asks for it. Copy again when it is thawed.",
+        )
+    return error
 
 
 class _Copying:
@@ -163,10 +199,13 @@ class _Copying:
         """What people said about the run and these checkpoints: classes they gave, holds."""
         folders = {layout.checkpoint_statements(place.run, place.attempt, place.step) for place in places}
         folders.add(layout.run_statements(self._run))
+        said = set(_keys(self._target.store, layout.retention_folder(self._run)))
         for key in _keys(self._source.store, layout.retention_folder(self._run)):
             folder, _, name = key.rpartition("/")
             if name.startswith(_PORTABLE) and f"{folder}/" in folders:
-                self._create(key, read_record(self._source.store, key).data, None)
+                # Its name says it all: that both sites have said the same is no conflict.
+                if key not in said:
+                    self._create(key, read_record(self._source.store, key).data, None)
 
     def missing(self, places: Sequence[Place]) -> list[Place]:
         """Those that are not in the target, in the same order."""
@@ -196,11 +235,11 @@ class _Copying:
         """The objects of one writer: each as it is, whatever files lie in it.
 
         Raises:
-            InvalidInputError: If one lies outside the archive, where its copy could not lie under the same key.
+            _AdoptedError: If one lies outside the archive, where its copy could not lie under the same key.
         """
         elsewhere = next((item.key for item in share.objects if item.key), "")
         if elsewhere:
-            raise InvalidInputError(
+            raise _AdoptedError(
                 f"{place} was adopted in place and its bytes lie outside the archive, at {elsewhere}: it can not be copied",
                 hint="Restore it, and push it into the other archive.",
             )
@@ -217,7 +256,7 @@ class _Copying:
             return layout.data_object(place.run, place.attempt, place.step, rank, item.sha256)
 
         def open_file(sha256: str) -> ReadableFile:
-            return RemoteFile(self._source.store, key_of(objects[sha256]), objects[sha256].size_bytes)
+            return RemoteFile(self._source.store, key_of(objects[sha256]), objects[sha256])
 
         try:
             done = upload_share(
@@ -298,9 +337,13 @@ def _tell(
     places: Sequence[Place],
     actor: str,
     reason: str,
+    report: CopyReport,
     outcome: str,
 ) -> None:
-    """Both archives are told: the one that it is copied to there, the other that it comes from there."""
+    """Both archives are told: the one that it is copied to there, the other that it comes from there.
+
+    Whoever may only read the source can copy all the same.
+    """
     for at in range(0, len(places), MAX_PLACES):
         for connection, other, direction in ((target, source, "from"), (source, target, "to")):
             event = Event(
@@ -316,4 +359,9 @@ def _tell(
                 reason=reason,
                 details={"direction": direction},
             )
-            record_event(connection.store, event, store_time(connection.store))
+            try:
+                record_event(connection.store, event, store_time(connection.store))
+            except DeniedError:
+                if connection is not source:
+                    raise
+                report.source_told = False

@@ -4,10 +4,10 @@ import os
 
 import pytest
 
+from ckpt_archive.testing.retained.drawing import draw
 from ckpt_archive.testing.retained.exhaustive import Case, cases, every_request
 from ckpt_archive.testing.retained.life import Tally, live
 from ckpt_archive.testing.retained.mistakes import MISTAKES, Planted, find
-from ckpt_archive.testing.retained.story import draw
 
 SEEDS = int(os.environ.get("RETENTION_SEEDS", "60"))
 EACH = 12

@@ -8,11 +8,12 @@ from dataclasses import replace
 import click
 
 from ckpt_archive.errors import CkptArchiveError
+from ckpt_archive.testing.retained.drawing import draw
 from ckpt_archive.testing.retained.exhaustive import cases, every_request
 from ckpt_archive.testing.retained.life import Tally, live
 from ckpt_archive.testing.retained.mistakes import MISTAKES, find
 from ckpt_archive.testing.retained.oracle import ViolationError
-from ckpt_archive.testing.retained.story import History, draw
+from ckpt_archive.testing.retained.story import History
 
 _TOLD = 10
 

@@ -96,8 +96,8 @@ class Deeds:
             oracle.held(about, case, over | set(report.over) | {item.place for item in report.gone})
 
     def _undrop(self, process: Process, about: Place | str) -> None:
-        since = self._site.world.now
-        self._site.oracle.taken_back(acting.undrop(self._site, process, about).places, since)
+        said = self._site.oracle.statements
+        self._site.oracle.taken_back(acting.undrop(self._site, process, about).places, said)
 
     # --- upon whom it falls ------------------------------------------------------------------------------------------
 

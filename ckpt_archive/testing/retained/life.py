@@ -12,7 +12,8 @@ from ckpt_archive.place import Place
 from ckpt_archive.retention.policy import Policy
 from ckpt_archive.testing.retained import acting, story
 from ckpt_archive.testing.retained.deeds import Deeds
-from ckpt_archive.testing.retained.oracle import MARGIN, ViolationError
+from ckpt_archive.testing.retained.known import MARGIN
+from ckpt_archive.testing.retained.oracle import ViolationError
 from ckpt_archive.testing.retained.site import Site
 from ckpt_archive.testing.retained.story import Actor, Deed, Engine, History, Pass, Scene, Step, ToEnd
 from ckpt_archive.testing.retained.world import Process
@@ -267,7 +268,8 @@ class Life:
                     self._assert(not site.oracle.tags(place), f"{place} is kept, and is tagged")
                     continue
                 self._assert(chosen.keep_days is None, f"{place} is {chosen.tag}, and does not end")
-                self._assert(site.oracle.tags(place) == {chosen.tag}, f"{place} is {chosen.tag}, and is not tagged so")
+                # Who took another end back, and was slow, may have removed that tag too: that costs, and loses nothing.
+                self._assert(site.oracle.tags(place) <= {chosen.tag}, f"{place} is {chosen.tag}, and has another tag")
         report = verify(machine, connection, sorted(listed), deep=True)
         self._assert(not report.findings, f"{report.findings}")
         self._checked += report.checkpoints

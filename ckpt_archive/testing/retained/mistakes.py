@@ -9,9 +9,9 @@ from typing import Any
 from ckpt_archive.commit import fate
 from ckpt_archive.retention import assigning, carrying, dropping, plan, planning, tagging, taking_back, undropping
 from ckpt_archive.store.protocol import ObjectInfo
+from ckpt_archive.testing.retained.drawing import draw
 from ckpt_archive.testing.retained.life import live
 from ckpt_archive.testing.retained.oracle import ViolationError
-from ckpt_archive.testing.retained.story import draw
 from ckpt_archive.testing.simulation.planted import Mistake, Replacement, planted
 
 

@@ -6,14 +6,13 @@ What must never happen is asserted when it happens; what must be so between two 
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from ckpt_archive.place import Place
 from ckpt_archive.store.protocol import ObjectInfo
 from ckpt_archive.testing.lifecycle_configuration import due_after
+from ckpt_archive.testing.retained.known import End, Generation, Known
 
-MARGIN = timedelta(hours=1)
 SLOWEST = timedelta(hours=6)
 """A pass takes no longer in these histories."""
 TAG = "ckpt-archive-class"
@@ -33,77 +32,6 @@ class ViolationError(AssertionError):
     """A promise was broken."""
 
 
-@dataclass(frozen=True, slots=True)
-class End:
-    """An announcement.
-
-    Attributes:
-        ends_at: When; None: never.
-        tag: Of which class.
-        said_at: When it landed.
-    """
-
-    ends_at: datetime | None
-    tag: str
-    said_at: datetime
-
-
-@dataclass(slots=True)
-class Generation:
-    """What was said between two times that an end was taken back."""
-
-    ends: list[End] = field(default_factory=list)
-    revoked_at: datetime | None = None
-    cleared_at: datetime | None = None
-    ended_at: datetime | None = None
-
-    @property
-    def ends_at(self) -> datetime | None:
-        """The earliest end."""
-        return min((end.ends_at for end in self.ends if end.ends_at is not None), default=None)
-
-
-@dataclass(slots=True)
-class Known:
-    """What is known of a checkpoint.
-
-    Attributes:
-        keys: Its objects when it was committed.
-        committed_at: When.
-        generations: What was said about its end.
-        lost: The objects that are gone, and since when.
-        too_late: Whether it was over when somebody held it.
-        void_since: What was announced before was taken back by somebody to whom that was confirmed.
-    """
-
-    place: Place
-    keys: frozenset[str] = frozenset()
-    committed_at: datetime | None = None
-    generations: dict[int, Generation] = field(default_factory=dict)
-    lost: dict[str, datetime] = field(default_factory=dict)
-    too_late: bool = False
-    void_since: datetime | None = None
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether all its bytes are there."""
-        return not self.lost
-
-    @property
-    def current(self) -> Generation:
-        """What counts now."""
-        closed = [number for number, one in self.generations.items() if one.revoked_at or one.cleared_at]
-        number = max([*(number + 1 for number in closed), *self.generations], default=0)
-        return self.generations.setdefault(number, Generation())
-
-    def is_over(self, now: datetime) -> bool:
-        """Whether nobody may count on it any more."""
-        if any(one.ended_at for one in self.generations.values()):
-            return True
-        end = self.current.ends_at
-        return end is not None and now >= end - MARGIN
-
-
 class Oracle:
     """The judge.
 
@@ -117,6 +45,7 @@ class Oracle:
         has_locks: Whether a policy locks, which makes ends later.
         given_up: Runs that somebody dropped as a whole.
         excused: What somebody went back to after its end was announced: it ends unless a pass takes that back.
+        statements: How many were made about checkpoints.
         counts: What was seen.
     """
 
@@ -128,6 +57,7 @@ class Oracle:
         self.has_locks = False
         self.given_up: set[str] = set()
         self.excused: set[Place] = set()
+        self.statements = 0
         self.counts: Counter[str] = Counter()
         self._holds: dict[Place | str, set[str]] = {}
         self._created: dict[str, ObjectInfo] = {}
@@ -158,10 +88,11 @@ class Oracle:
 
     def _said(self, known: Known, name: str) -> None:
         now = self._now()
+        self.statements += 1
         if found := _ENDS.fullmatch(name):
             generation = known.generations.setdefault(int(found["generation"]), Generation())
             day = datetime.strptime(found["day"], "%Y%m%d").replace(tzinfo=UTC) if found["day"] else None
-            end = End(day, found["tag"] or found["keeps"], now)
+            end = End(day, found["tag"] or found["keeps"], self.statements)
             generation.ends.append(end)
             self.counts["announcements"] += 1
             self._announced(known, end)
@@ -250,10 +181,7 @@ class Oracle:
             for one in known.generations.values()
             if one.cleared_at is None
             and any(
-                end.ends_at is not None
-                and end.ends_at <= now
-                and (known.void_since is None or end.said_at > known.void_since)
-                for end in one.ends
+                end.ends_at is not None and end.ends_at <= now and end.number > known.void_until for end in one.ends
             )
         ]
         self._check(bool(reasons), f"{key} is deleted, and no end of it has come: {known.generations}")
@@ -285,10 +213,10 @@ class Oracle:
         self._holds.setdefault(about, set()).add(case)
         self.counts["holds"] += 1
 
-    def taken_back(self, places: Iterable[Place], since: datetime) -> None:
-        """It was confirmed that these do not end, whatever was announced before."""
+    def taken_back(self, places: Iterable[Place], until: int) -> None:
+        """It was confirmed that these do not end, whatever was announced up to that statement."""
         for place in places:
-            self.known[place].void_since = since
+            self.known[place].void_until = until
 
     def released(self, about: Place | str, case: str) -> None:
         """Somebody begins to release."""
