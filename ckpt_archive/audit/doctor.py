@@ -222,7 +222,7 @@ def _uploads(store: Store, now: datetime) -> Iterator[DoctorFinding]:
             "forgotten uploads",
             f"{len(old)} multipart uploads were begun more than a day ago and never completed, the first of them "
             f"{min(upload.key for upload in old)}; their parts are stored and paid for",
-            "Set a lifecycle rule AbortIncompleteMultipartUpload of 7 days on the bucket.",
+            "ckpt-archive retention apply   (sets the rule that removes them)",
         )
 
 

@@ -11,8 +11,10 @@ from ckpt_archive.cli.parameters import archive_url
 from ckpt_archive.cli.retention_parameters import policy_option, read_policy
 from ckpt_archive.cli.retention_show import show_plan
 from ckpt_archive.cli.verb import Frame, verb
+from ckpt_archive.commit.event import store_time
 from ckpt_archive.errors import InvalidInputError, NotFoundError
 from ckpt_archive.retention.apply import tags_in_use
+from ckpt_archive.retention.orphans import find_orphans
 from ckpt_archive.retention.planning import CKPT_ARCHIVE, SHOWN, make_plan
 from ckpt_archive.retention.policy import Policy
 from ckpt_archive.retention.tfvars import FILE_NAME, encode, variables_file
@@ -40,11 +42,12 @@ def command(frame: Frame, /, policy: str | None, prices: str, form: str, out: st
     """Show what the policy would change, with reasons, bytes and money.
 
     First the lifecycle rules of the bucket: added (+), changed (~), removed (-), not ours (=). Then what becomes of how many
-    checkpoints of each class, and the first 20 of these with their reasons; -v and --json show all. Nothing is changed, and
-    exit 0 says nothing about whether there is anything to change. `apply --plan ID` does exactly this.
+    checkpoints of each class, and the first 20 of these with their reasons; -v and --json show all. At last what belongs to
+    no checkpoint and costs money all the same: `retention run --orphans` removes it. Nothing is changed, and exit 0 says
+    nothing about whether there is anything to change. `apply --plan ID` does exactly this, without the orphans.
 
-    Costs, for each run, one listing per 1,000 checkpoints and per 1,000 statements about them; for each checkpoint that
-    changes, or has no class yet, two requests.
+    Costs, for each run, one listing per 1,000 checkpoints, per 1,000 statements about them, and two per 1,000 of their
+    folders; for each checkpoint that changes, or has no class yet, two requests.
     """
     chosen = read_policy(policy)
     if form == _TERRAFORM:
@@ -54,10 +57,9 @@ def command(frame: Frame, /, policy: str | None, prices: str, form: str, out: st
         raise click.UsageError("--out is for --format terraform")
     connection = Archive.open(frame.archive_url).connection
     show = None if frame.as_json or frame.verbosity > 0 else SHOWN
-    show_plan(
-        frame.screen,
-        make_plan(compose.system_machine(), connection, chosen, prices=price_book(prices), show=show),
-    )
+    machine, book = compose.system_machine(), price_book(prices)
+    plan = make_plan(machine, connection, chosen, prices=book, show=show)
+    show_plan(frame.screen, plan, find_orphans(connection, machine, store_time(connection.store)), book)
 
 
 def _terraform(frame: Frame, policy: Policy, out: str) -> None:

@@ -10,8 +10,10 @@ from ckpt_archive.cli.columns import Value
 from ckpt_archive.cli.money import usd_text
 from ckpt_archive.cli.output import Screen
 from ckpt_archive.cli.progress import size_text
+from ckpt_archive.retention.orphans import Orphan, summary
 from ckpt_archive.retention.plan import Change, Kind
 from ckpt_archive.retention.planning import Amount, Plan
+from ckpt_archive.retention.prices import PriceBook
 from ckpt_archive.retention.rules import LifecycleRule, RuleDifference
 from ckpt_archive.store.bucket import RawRule
 
@@ -35,10 +37,10 @@ _WORDS = {
 }
 
 
-def show_plan(screen: Screen, plan: Plan) -> None:
-    """Print a plan."""
+def show_plan(screen: Screen, plan: Plan, orphans: Sequence[Orphan] = (), book: PriceBook | None = None) -> None:
+    """Print a plan, and what belongs to no checkpoint, with its price."""
     if screen.as_json:
-        screen.document([*_rows(plan)])
+        screen.document([*_rows(plan), *(_orphan_row(orphan, book) for orphan in orphans)])
         return
     name = f"{plan.policy.name} {plan.policy.sha256[:12]}"
     screen.line(f"plan {plan.id}")
@@ -59,6 +61,9 @@ def show_plan(screen: Screen, plan: Plan) -> None:
         screen.line(f"  … and {plan.count - len(plan.changes)} more: -v shows all")
     for text in plan.problems:
         _warn(screen, f"  ! {text}")
+    said = summary(orphans, book) if book is not None else ""
+    if said:
+        screen.line(f"orphans: {said}; `ckpt-archive retention run --orphans` shows and removes them")
     if plan.is_empty:
         screen.line(f"nothing is to be done: {_count(plan.checkpoints, 'checkpoint')} as the policy says")
 
@@ -191,6 +196,19 @@ def _rows(plan: Plan) -> Iterator[Mapping[str, Value]]:
         }
     for text in plan.problems:
         yield {"action": "problem", "reason": text}
+
+
+def _orphan_row(orphan: Orphan, book: PriceBook | None) -> Mapping[str, Value]:
+    return {
+        "action": "orphan",
+        "kind": orphan.kind.value,
+        "place": None if orphan.place is None else orphan.place.to_json(),
+        "key": orphan.key,
+        "objects": len(orphan.objects),
+        "size": orphan.size_bytes,
+        "usd": None if book is None else orphan.usd_a_month(book),
+        "reason": orphan.reason,
+    }
 
 
 def _rule_rows(rules: RuleDifference | None) -> Iterator[Mapping[str, Value]]:

@@ -4,6 +4,7 @@ import io
 import json
 import re
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,11 @@ from ckpt_archive.archive import Archive
 from ckpt_archive.cli import main
 from ckpt_archive.cli.output import Screen
 from ckpt_archive.cli.retention_show import show_plan
+from ckpt_archive.commit import layout
+from ckpt_archive.retention.orphans import find_orphans
 from ckpt_archive.retention.planning import Plan, make_plan
 from ckpt_archive.retention.prices import shipped
+from ckpt_archive.testing.archives import put
 from ckpt_archive.testing.retaining import POLICY, Archived, policy
 
 Capture = pytest.CaptureFixture[str]
@@ -177,3 +181,18 @@ def test_what_ends_sooner_is_said(archived: Archived, capsys: Capture) -> None:
 def test_terraform_is_named_as_the_owner(archived: Archived, capsys: Capture) -> None:
     text = "\n".join(shown(archived.plan(policy(f'lifecycle_owner = "terraform"\n{POLICY}')), capsys))
     assert "rules, which Terraform writes (`--format terraform` makes its variables):" in text
+
+
+def test_what_belongs_to_no_checkpoint_is_listed_and_priced(archived: Archived, capsys: Capture) -> None:
+    put(archived.store, layout.data_object("run-a", 0, 999_999, 0, "a" * 64), b"x" * 1000)
+    book = shipped("hdd")
+    later = archived.connection.store.list("").store_time + timedelta(days=30)
+    orphans = find_orphans(archived.connection, archived.machine, later)
+    assert [orphan.size_bytes for orphan in orphans] == [1000]
+    capsys.readouterr()
+    show_plan(Screen(), archived.plan(), orphans, book)
+    assert "orphans: 1 objects that no receipt names and 0 uploads" in capsys.readouterr().out
+    show_plan(Screen(as_json=True), archived.plan(), orphans, book)
+    (row,) = [row for row in json.loads(capsys.readouterr().out) if row["action"] == "orphan"]
+    assert (row["size"], row["place"]["step"]) == (1000, 999_999)
+    assert row["usd"] == pytest.approx(20e-9)
