@@ -36,7 +36,7 @@ _COLUMNS = (
     usd_column("last_month_usd"),
     usd_column("total_usd"),
     Column("times_ssd", lambda value: f"{value:.2g}" if value < 1 else f"{value:.1f}", numeric=True),
-    Column("kept", lambda value: f"{value:,}", numeric=True),
+    spare(Column("kept", lambda value: f"{value:,}", numeric=True)),
     spare(text_column("restore_points")),
     spare(number_column("archived")),
 )
