@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 
 from ckpt_archive.audit.doctor_fates import examine_fates
 from ckpt_archive.audit.doctor_finding import DoctorFinding
+from ckpt_archive.audit.doctor_quotas import quota_findings
 from ckpt_archive.commit import catalog, layout
 from ckpt_archive.commit.connection import Connection
 from ckpt_archive.commit.decision import Action, read_decision, read_decisions
@@ -52,6 +53,7 @@ def examine(machine: Machine, connection: Connection) -> tuple[DoctorFinding, ..
         findings += _examine_run(connection, machine.executor, run, now)
     findings += _uploads(store, now)
     findings += _orphans(machine, connection, now)
+    findings += quota_findings(connection, runs)
     return tuple(findings)
 
 

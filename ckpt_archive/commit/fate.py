@@ -39,6 +39,9 @@ PASS_LASTS = timedelta(hours=1)
 
 LAST_GENERATION = 9999
 
+FIRST_YEAR, LAST_YEAR = 1970, 9990
+"""Of the days that can be an end."""
+
 _FEW = 3
 """So many checkpoints are asked for one by one."""
 
@@ -184,9 +187,11 @@ def _clearing(words: Mapping[int, set[str]], generation: int) -> int | None:
 
 def _day(text: str) -> datetime | None:
     try:
-        return datetime.strptime(text, "%Y%m%d").replace(tzinfo=UTC)
+        day = datetime.strptime(text, "%Y%m%d").replace(tzinfo=UTC)
     except ValueError:  # a thirteenth month
         return None
+    # Nobody of ours says anything else, and with these one can reckon on without falling off the calendar.
+    return day if FIRST_YEAR <= day.year <= LAST_YEAR else None
 
 
 def _second(text: str) -> datetime | None:

@@ -268,7 +268,16 @@ def policy_sha256(key: str) -> str | None:
 
 
 def policy_applied(number: int) -> str:
-    """That a policy was put into force; they are numbered from 1, and the newest lists first."""
+    """That a policy was put into force; they are numbered from 1, and the newest lists first.
+
+    Raises:
+        InvalidInputError: If there are no more numbers.
+    """
+    if not 1 <= number <= _MAX_APPLIED:
+        raise InvalidInputError(
+            f"no policy can have the number {number}",
+            hint=f"Somebody wrote {APPLIED}{0:0{_APPLIED_DIGITS}d}.json who is none of ours: have the storage owner remove it.",
+        )
     return f"{APPLIED}{_MAX_APPLIED - number:0{_APPLIED_DIGITS}d}.json"
 
 

@@ -167,7 +167,8 @@ def _explained(place: Place, error: CkptArchiveError) -> CkptArchiveError:
     if isinstance(error, ColdError):
         return ColdError(
             f"{place} can not be read: {error.message}",
-            hint=f"`{thaw_command(place)}` asks for it. Copy again when it is thawed.",
+            hint=f"`ckpt-archive thaw {place.run} {place.step} --attempt {place.attempt}` asks for it; copy again when it "
+            "is thawed.",
         )
     return error
 

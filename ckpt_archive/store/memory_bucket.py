@@ -300,7 +300,8 @@ class MemoryBucket:
         return f"version-{self._names}"
 
     def _current(self, key: str) -> _Version:
-        return self._known(self._store.head(keys.check_key(key)))
+        whole = keys.full("", key)
+        return self._known(self._store.head(keys.check_key(whole)))
 
     def _lockable(self, key: str) -> _Version:
         if not self._features.object_lock:

@@ -197,7 +197,9 @@ class S3Bucket:
             raise
 
     def _full(self, key: str) -> str:
-        return self._store.full_key(keys.check_key(key))
+        # With a '/' before it: wherever in the bucket somebody put what was adopted.
+        keys.check_key(key.removeprefix("/"))
+        return self._store.full_key(key)
 
     def _version(self, item: Any, *, is_marker: bool) -> ObjectVersion:
         return ObjectVersion(

@@ -1,14 +1,30 @@
 """A run in another archive: the same bytes, whatever happens on the way."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from ckpt_archive.commit import catalog, layout
+from ckpt_archive.commit import catalog, fating, layout
 from ckpt_archive.commit.archive_record import create_archive
 from ckpt_archive.commit.connection import Connection
-from ckpt_archive.errors import ConflictError, IntegrityError, NotFoundError, UnavailableError
+from ckpt_archive.commit.fate import read_fates
+from ckpt_archive.commit.fating import Told
+from ckpt_archive.commit.latest import latest
+from ckpt_archive.commit.launch import LaunchRequest, Resumption, open_launch
+from ckpt_archive.digest import crc32c
+from ckpt_archive.errors import (
+    ConflictError,
+    DeniedError,
+    IntegrityError,
+    InvalidInputError,
+    NotFoundError,
+    UnavailableError,
+)
 from ckpt_archive.place import Place
+from ckpt_archive.retention.holding import hold
+from ckpt_archive.share import DataObject
+from ckpt_archive.ship.adopting import adopt, find_candidates
 from ckpt_archive.ship.copying import CopyReport, copy_run, make_replica
 from ckpt_archive.ship.remote import RemoteFile
 from ckpt_archive.store.body import Body
@@ -25,7 +41,7 @@ from ckpt_archive.testing.archives import (
     read_tree,
     write_tree,
 )
-from ckpt_archive.testing.checkpoints import NOON
+from ckpt_archive.testing.checkpoints import NOON, archive_files
 from ckpt_archive.testing.counting import CountingStore
 from ckpt_archive.testing.hooked import HookedStore, Request
 from ckpt_archive.testing.staged import local_machine
@@ -157,9 +173,134 @@ def test_a_damaged_object_is_found_and_nothing_is_committed(source: MemoryStore)
     victim = max(list_all(source, layout.data_folder("run", 0, 100)), key=lambda info: info.size_bytes).key
     flip(source, victim, 8 * 700)
     target = memory_store()
-    with pytest.raises(IntegrityError, match="other bytes"):
-        copy(source, target)
-    assert not list_all(target, layout.MANIFESTS)
+    report = copy(source, target)
+    assert [(place.step, type(error)) for place, error in report.failed] == [(100, IntegrityError)]
+    assert "other bytes" in report.failed[0][1].message
+    # The newer one is not kept from the second site.
+    assert [place.step for place in catalog.places(target, "run")] == [200]
+
+
+def test_a_wrong_byte_never_lands_where_nobody_checks_and_so_does_not_stand_in_the_way_of_the_mended_one(
+    source: MemoryStore,
+) -> None:
+    victim = max(list_all(source, layout.data_folder("run", 0, 100)), key=lambda info: info.size_bytes).key
+    flip(source, victim, 8 * 700)
+    target = memory_store()
+    make_replica(source, target)
+    unchecked = Connection(target, connected(target).archive_id, SMALL, None, lambda: False)
+    report = copy_run(local_machine(), replica(source), unchecked, "run")
+    assert [place.step for place, _ in report.failed] == [100]
+    assert victim not in {info.key for info in list_all(target, layout.DATA)}
+    flip(source, victim, 8 * 700)
+    assert copy_run(local_machine(), replica(source), unchecked, "run").copied == [Place("run", 0, 100)]
+    assert not archive_on(target).verify("run", deep=True).findings
+
+
+def test_an_object_that_is_gone_is_damage_of_the_source(source: MemoryStore) -> None:
+    source.delete(list_all(source, layout.data_folder("run", 0, 100))[0].key)
+    ((place, error),) = copy(source, memory_store()).failed
+    assert (place.step, type(error)) == (100, IntegrityError)
+    assert "is missing" in error.message
+
+
+def test_whoever_may_only_read_the_source_can_copy(source: MemoryStore) -> None:
+    def refuse(request: Request) -> None:
+        if request.verb in ("create", "delete"):
+            raise DeniedError("read only")
+
+    target = memory_store()
+    make_replica(source, target)
+    reader = replica(HookedStore(source, before=refuse))
+    report = copy_run(local_machine(), reader, replica(target), "run")
+    assert (len(report.copied), report.source_told) == (2, False)
+
+
+def test_a_case_that_both_sites_hold_is_no_conflict(source: MemoryStore) -> None:
+    target = memory_store()
+    copy(source, target)
+    for store in (source, target):
+        hold(local_machine(), connected(store), "run", None, "C-1", f"said at {store.url}", "somebody")
+    copy(source, target)
+    for store in (source, target):
+        assert read_fates(store, "run").whole.cases == ("C-1",)
+
+
+def test_classes_and_holds_go_along_and_ends_do_not(source: MemoryStore) -> None:
+    oldest = Place("run", 0, 100)
+    told = Told("somebody", "node", "why", NOON)
+    fating.assign(source, connected(source).archive_id, oldest, 1, "daily", told)
+    fating.hold(source, connected(source).archive_id, oldest, "C-1", 1, told)
+    fating.announce(source, connected(source).archive_id, oldest, 0, datetime(2036, 1, 1, tzinfo=UTC), "daily.9d", told)
+    target = memory_store()
+    copy(source, target)
+    fate = read_fates(target, "run").fate(oldest)
+    assert (fate.assigned, fate.cases, fate.ends_at) == ("daily", ("C-1",), None)
+
+
+def test_the_latest_of_the_replica_is_never_one_that_was_rolled_back(source: MemoryStore, tmp_path: Path) -> None:
+    target = memory_store()
+    copy(source, target)
+    assert latest(target, "run") == Place("run", 0, 200)
+    request = LaunchRequest(connected(source).archive_id, "run", "again", 1, NOON)
+    open_launch(source, request, lambda _: Resumption(Place("run", 0, 100), explicit=True))
+    archive_files(source, Place("run", 1, 150), FILES, launch_key="again", settings=SMALL)
+    seen: list[Place | None] = []
+
+    def look(request: Request) -> None:
+        if any(info.key.startswith(layout.attempt_record("run", 1)) for info in list_all(target, layout.RUNS)):
+            seen.append(latest(target, "run"))
+
+    connection = replica(HookedStore(target, before=look, after=look))
+    copy_run(local_machine(), replica(source), connection, "run")
+    assert set(seen) == {Place("run", 0, 100), Place("run", 1, 150)}
+    assert latest(target, "run") == latest(source, "run") == Place("run", 1, 150)
+
+
+def test_many_writers_and_empty_files_alone(tmp_path: Path) -> None:
+    source, target = memory_store(), memory_store()
+    archive_on(source)
+    place = Place("run", 0, 1)
+    request = LaunchRequest(connected(source).archive_id, "run", "launch", 1, NOON)
+    open_launch(source, request, lambda _: Resumption(None, explicit=False))
+    archive_files(source, place, {"empty": b""}, launch_key="launch", settings=SMALL)
+    for rank in range(3):
+        folder = write_tree(tmp_path / str(rank), {f"rank-{rank}": b"x" * 2500, f"small-{rank}": b"y", "same": b"z"})
+        archive_on(source).push(str(folder), run="many", step=7, rank=rank, writers=3, launch_key="l")
+    for run in ("run", "many"):
+        make_replica(source, target)
+        copy_run(local_machine(), replica(source), replica(target), run)
+    assert records(target) == records(source)
+    assert not archive_on(target).verify(deep=True).findings
+
+
+@pytest.mark.parametrize("there", ["memory://a", "memory://a/within", "memory://a/within/it"])
+def test_an_archive_within_itself_is_refused(there: str) -> None:
+    outer, inner = MemoryStore("memory://a"), MemoryStore(there)
+    connected(outer)
+    with pytest.raises(InvalidInputError, match="lies within"):
+        make_replica(outer, inner)
+
+
+def test_what_an_archived_checkpoint_costs_again(source: MemoryStore) -> None:
+    """Per checkpoint two small reads; all else is of the run."""
+    target = memory_store()
+    copy(source, target)
+    here, there = CountingStore(source), CountingStore(target)
+    connections = replica(here), replica(there)
+    here.reset(), there.reset()
+    copy_run(local_machine(), *connections, "run")
+    assert (here.requests["read"], there.requests["read"]) == (len(STEPS) + 1, len(STEPS) + 1)  # and the launch
+    assert (here.requests["list"], there.requests["list"]) == (5, 1)
+
+
+def test_what_is_adopted_is_left_and_the_others_are_copied(source: MemoryStore, tmp_path: Path) -> None:
+    put(source, "checkpoint-50/model.bin", b"x" * 2000)
+    connection = connected(source)
+    list(adopt(local_machine(), connection, source, "", "run", find_candidates(source, "checkpoint-{step}")))
+    target = memory_store()
+    report = copy(source, target)
+    assert [place.step for place in report.copied] == list(STEPS)
+    assert [(place.step, error.exit_code) for place, error in report.failed] == [(50, 2)]
 
 
 def test_another_archive_is_refused(source: MemoryStore) -> None:
@@ -191,7 +332,8 @@ def test_an_object_is_read_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     data = bytes(range(256)) * 2
     put(store, "some/object", data)
     counting = CountingStore(store)
-    file = RemoteFile(counting, "some/object", len(data))
+    crcs = tuple(crc32c(data[at : at + 512]) for at in range(0, len(data), 512))
+    file = RemoteFile(counting, "some/object", DataObject("0" * 64, len(data), 512, crcs))
     buffer = memoryview(bytearray(70))
     found = b""
     while count := file.read_into(buffer, len(found)):
