@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from ckpt_archive.ship.copying import CopyReport
     from ckpt_archive.ship.push import PushReport
     from ckpt_archive.store.probe import ProbeReport
+    from ckpt_archive.store.protocol import Store
 
 # Modules that bring in the AWS SDK are imported where they are first needed: importing this package must cost a training
 # process nothing, and a trainer that only stages never needs them.
@@ -416,11 +417,16 @@ class Archive:
         """
         from ckpt_archive import compose
         from ckpt_archive.ship import adopting
+        from ckpt_archive.store.file import files_of
 
         connection = self.connection
-        base = adopting.base_of(connection.store.url, url)
-        store = compose.store_at(url, self._machine)
+        store: Store = compose.store_at(url, self._machine)
+        base = adopting.base_of(connection.store.url, store.url)
+        if files_of(store) is not None:
+            # The folder itself is no store that anybody has prepared: it is read as a part of the archive's.
+            store, steps, base = connection.store, f"{base}{steps}", ""
         candidates = adopting.find_candidates(store, steps)
+        adopting.check_foreign(connection.store, base, candidates)
         if dry_run:
             return (adopting.found(run, item) for item in candidates)
         return adopting.adopt(
@@ -441,6 +447,8 @@ class Archive:
         to: str,
         *,
         steps: "Sequence[int] | None" = None,
+        endpoint_url: str | None = None,
+        profile: str | None = None,
         reason: str = "",
         progress: Progress | None = None,
     ) -> "CopyReport":
@@ -450,20 +458,25 @@ class Archive:
             run: Run name.
             to: URL of the other archive; it becomes a replica of this one if there is none yet.
             steps: Which steps, each in the newest attempt that has it; all checkpoints by default.
+            endpoint_url: The S3 server of the other archive, if it is another one.
+            profile: Of the AWS SDK's files: the credentials for the other archive, if they are others.
             reason: Why, for the log.
             progress: Told how many bytes of a checkpoint are there.
 
         Raises:
             NotFoundError: If a checkpoint is not committed.
+            InvalidInputError: If one archive lies within the other.
             ConflictError: If something else stands there.
-            IntegrityError: If something here is damaged.
+            IntegrityError: If a launch or a manifest here is damaged.
             UnavailableError: If a store does not answer.
         """
         from ckpt_archive import compose
         from ckpt_archive.ship.copying import copy_run
+        from ckpt_archive.store.s3_connection import Connection as S3Connection
 
         places = None if steps is None else [self.find(run, step) for step in steps]
-        target = compose.replicate(self.connection, to, self._machine, self._settings)
+        server = S3Connection(endpoint_url, profile=profile) if endpoint_url or profile else None
+        target = compose.replicate(self.connection, to, self._machine, self._settings, server)
         return copy_run(
             self._machine,
             self.connection,

@@ -26,7 +26,7 @@ from ckpt_archive.maintain.maintaining import maintain, sync
 from ckpt_archive.maintain.report import MaintainReport, StepReport
 from ckpt_archive.patience import Patience
 from ckpt_archive.progress import Progress
-from ckpt_archive.ship.copying import make_replica
+from ckpt_archive.ship.copying import check_apart, make_replica
 from ckpt_archive.store.file import FileStore
 from ckpt_archive.store.object_store import Location, location
 from ckpt_archive.store.open import bucket_of, features_of, open_store
@@ -124,19 +124,32 @@ def connection_of(store: Store, machine: Machine, settings: TransferSettings, li
     )
 
 
-def replicate(source: Connection, url: str, machine: Machine, settings: TransferSettings) -> Connection:
+def replicate(
+    source: Connection, url: str, machine: Machine, settings: TransferSettings, server: S3Connection | None = None
+) -> Connection:
     """Connect to a replica of an archive, which is made if there is none yet.
+
+    Args:
+        source: The archive.
+        url: Where its replica is.
+        machine: Where this runs.
+        settings: Sizes and limits of transfers.
+        server: Which S3 server the replica is on, if it is not that of the archive.
 
     Raises:
         ConflictError: If another archive is at `url`.
         InvalidInputError: If the store can not hold an archive.
         UnavailableError: If a store does not answer.
     """
-    bare = bare_store(url, fs=machine.fs, clock=machine.clock)
+    bare = bare_store(url, fs=machine.fs, clock=machine.clock, connection=server)
+    if server is None:
+        check_apart(source.store.url, bare.url)
     if isinstance(bare, FileStore):
         bare.prepare()
-    make_replica(source.store, store_at(url, machine))
-    return connect(url, machine, settings)
+    limiter = Limiter(machine.clock, settings.bandwidth_bytes_per_second, settings.parts_in_flight)
+    target = RetryingStore(bare, machine.clock, _POLICIES[Patience.LONG], throttled=limiter.throttled)
+    make_replica(source.store, target)
+    return connection_of(target, machine, settings, limiter)
 
 
 def create(url: str, machine: Machine) -> None:

@@ -23,15 +23,20 @@ _COLUMNS = (
 @run_argument
 @click.option("--to", required=True, metavar="URL", help="The other archive; without one there, a replica is made.")
 @click.option("--step", "steps", multiple=True, type=click.IntRange(min=0), metavar="STEP", help="Only these steps.")
+@click.option("--to-endpoint-url", metavar="URL", help="The S3 server of the other archive; else AWS_ENDPOINT_URL.")
+@click.option("--to-profile", metavar="NAME", help="Profile of ~/.aws with the credentials for it; else the same ones.")
 @click.option("--reason", default="", metavar="TEXT", help="Why, for the log of both archives.")
 @bandwidth_option
 @part_size_option
 def command(
     frame: Frame,
     /,
+    *,
     run: str,
     to: str,
     steps: tuple[int, ...],
+    to_endpoint_url: str | None,
+    to_profile: str | None,
     reason: str,
     bandwidth: int | None,
     part_size: int | None,
@@ -41,11 +46,19 @@ def command(
     For a second site, a move to another cluster, or a part of an archive that becomes one of its own. The manifests are the
     same bytes, so every digest that somebody wrote down is true of the copy too. Every part is compared with its checksum on
     the way; 'verify --deep' of the copy reads it all again. A copy that was broken off goes on where it stopped. Needs
-    enough reading rights here and writing rights there, with one set of credentials and one endpoint.
+    the right to read here and to write there. What is damaged, cold or adopted in place is named, and the rest is copied.
     """
     archive = Archive.open(frame.archive_url, transfer=transfer_settings(bandwidth, part_size))
     with frame.screen.progress() as progress:
-        report = archive.copy(run, to, steps=list(steps) or None, reason=reason, progress=progress)
+        report = archive.copy(
+            run,
+            to,
+            steps=list(steps) or None,
+            endpoint_url=to_endpoint_url,
+            profile=to_profile,
+            reason=reason,
+            progress=progress,
+        )
     row = {
         "run": run,
         "to": to,

@@ -42,6 +42,10 @@ _CHECKPOINTS = (
 )
 
 
+# On a terminal that is too narrow for all, what ends or is held is more than how good it is.
+_ENDING_FIRST = tuple(sorted(_CHECKPOINTS, key=lambda column: column.name == "metrics"))
+
+
 @verb("ls", example="ckpt-archive ls llama-7b", exits=(3, 4, 6))
 @click.argument("run", metavar="[RUN]", required=False)
 @click.option("--attempt", type=click.IntRange(min=0), metavar="N", help="Only this attempt.")
@@ -60,7 +64,8 @@ def command(frame: Frame, /, run: str | None, attempt: int | None, ended: bool) 
         frame.screen.rows(_RUNS, runs, nothing=f"{archive.url} holds no checkpoints yet.")
     else:
         listed = archive.checkpoints(run, attempt=attempt, ended=ended)
-        frame.screen.rows(_CHECKPOINTS, [asdict(info) for info in listed])
+        marked = frame.screen.is_terminal and any(info.ends_at is not None or info.held for info in listed)
+        frame.screen.rows(_ENDING_FIRST if marked else _CHECKPOINTS, [asdict(info) for info in listed])
         ends = [info.ends_at for info in listed if info.state == "ending" and info.ends_at is not None]
         if ends:
             frame.screen.note(

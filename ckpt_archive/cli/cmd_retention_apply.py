@@ -9,7 +9,7 @@ from ckpt_archive.cli.money import price_book, prices_option
 from ckpt_archive.cli.retention_parameters import policy_option, read_policy
 from ckpt_archive.cli.retention_show import show_plan
 from ckpt_archive.cli.verb import Frame, verb
-from ckpt_archive.errors import ConflictError
+from ckpt_archive.errors import ConflictError, InvalidInputError
 from ckpt_archive.retention.apply import Outcome, apply, plan_again
 from ckpt_archive.retention.planning import SHOWN, Plan, make_plan
 from ckpt_archive.retention.voice import DID as _DID
@@ -32,6 +32,7 @@ def command(frame: Frame, /, policy: str | None, prices: str, plan_id: str | Non
     Writes the bucket's lifecycle rules (unless Terraform owns them), puts the policy into force, announces ends, and tags
     checkpoints, so that the rules find them; from then on `maintain` goes on with it every day. On a terminal the plan is
     shown, and you are asked; elsewhere say --yes. Rules of others are left alone. It may be broken off and run again.
+    A policy that locks in mode COMPLIANCE, which nobody can undo, asks for --plan ID beside --yes.
 
     Costs, per checkpoint that gets its class, about 10 requests and 2 for each of its objects.
     """
@@ -44,6 +45,11 @@ def command(frame: Frame, /, policy: str | None, prices: str, plan_id: str | Non
         plan = plan_again(machine, connection, chosen, plan_id, prices=book, show=show)
     else:
         plan = make_plan(machine, connection, chosen, prices=book, show=show)
+    if yes and plan_id is None and plan.irrevocable and not plan.in_force.is_policy(chosen):
+        raise InvalidInputError(
+            f"nobody can undo this: {plan.irrevocable}",
+            hint=f"Look at `ckpt-archive retention plan`, then say --plan {plan.id} beside --yes.",
+        )
     if not yes and not frame.as_json:
         show_plan(frame.screen, plan)
     if plan.is_empty:
@@ -56,7 +62,7 @@ def command(frame: Frame, /, policy: str | None, prices: str, plan_id: str | Non
     frame.screen.result(_sentence(plan, outcome), _row(plan, outcome))
     for limit in outcome.limits:
         frame.screen.note(f"the store does not do {limit}: the rules are without")
-    for problem in plan.problems:
+    for problem in (*plan.problems, *outcome.done.problems):
         frame.screen.note(problem)
     if not outcome.is_complete:
         count = len(outcome.moved_runs)

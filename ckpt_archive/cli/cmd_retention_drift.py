@@ -10,7 +10,8 @@ from ckpt_archive.cli.columns import text_column
 from ckpt_archive.cli.exits import FINDINGS
 from ckpt_archive.cli.retention_parameters import policy_option, read_policy
 from ckpt_archive.cli.verb import Frame, verb
-from ckpt_archive.retention.drift import find_drift
+from ckpt_archive.retention.drift import What, find_drift
+from ckpt_archive.retention.lacking import lacking
 
 _COLUMNS = (text_column("what"), text_column("subject"), text_column("text"))
 
@@ -32,16 +33,23 @@ def command(frame: Frame, /, policy: str | None, tags: bool) -> int:
     Reads the manifest of every checkpoint that has not ended.
     """
     connection = Archive.open(frame.archive_url).connection
-    report = find_drift(compose.system_machine(), connection, read_policy(policy), tags=tags)
+    chosen = read_policy(policy)
+    report = find_drift(compose.system_machine(), connection, chosen, tags=tags)
     frame.screen.rows(_COLUMNS, [asdict(item) for item in report.differences])
     if report.foreign:
         frame.screen.note(f"not ours, and left alone: {', '.join(report.foreign)}")
-    for text in report.limits:
+    for text in (*report.limits, *lacking(chosen, connection.bucket)):
         frame.screen.note(text)
     if report.due:
-        frame.screen.note(
-            f"{report.due} checkpoints will be announced, tagged or ended by the next pass of maintenance"
-        )
-    objects = f", the tags of {report.objects} objects" if tags else ""
-    frame.screen.note(f"{report.checkpoints} checkpoints{objects}: {len(report.differences) or 'no'} differences")
+        # Maintenance carries out the policy in force, and nothing where there is none.
+        other = any(item.what is What.POLICY for item in report.differences)
+        who = "`ckpt-archive retention apply`" if other else "the next pass of maintenance"
+        frame.screen.note(f"{_count(report.due, 'checkpoint')} will be announced, tagged or ended by {who}")
+    objects = f", the tags of {_count(report.objects, 'object')}" if tags else ""
+    found = _count(len(report.differences), "difference") if report.differences else "no differences"
+    frame.screen.note(f"{_count(report.checkpoints, 'checkpoint')}{objects}: {found}")
     return FINDINGS if report.differences else 0
+
+
+def _count(number: int, what: str) -> str:
+    return f"1 {what}" if number == 1 else f"{number} {what}s"

@@ -14,6 +14,7 @@ from ckpt_archive.cli.verb import Frame, verb
 from ckpt_archive.commit.event import store_time
 from ckpt_archive.errors import InvalidInputError, NotFoundError
 from ckpt_archive.retention.apply import tags_in_use
+from ckpt_archive.retention.lacking import lacking
 from ckpt_archive.retention.orphans import find_orphans
 from ckpt_archive.retention.planning import CKPT_ARCHIVE, SHOWN, make_plan
 from ckpt_archive.retention.policy import Policy

@@ -59,6 +59,8 @@ def show_plan(screen: Screen, plan: Plan, orphans: Sequence[Orphan] = (), book: 
             screen.line(text)
     if len(plan.changes) < plan.count:
         screen.line(f"  … and {plan.count - len(plan.changes)} more: -v shows all")
+    if plan.irrevocable:
+        _warn(screen, f"  ! {plan.irrevocable}")
     for text in plan.problems:
         _warn(screen, f"  ! {text}")
     said = summary(orphans, book) if book is not None else ""

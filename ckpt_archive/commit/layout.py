@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
 from ckpt_archive.digest import sha256_hex
-from ckpt_archive.errors import IntegrityError
+from ckpt_archive.errors import IntegrityError, InvalidInputError
 from ckpt_archive.names import EVENT_ID, EVENT_KIND, MAX_ATTEMPT, MAX_RANK, MAX_STEP, RUN_NAME, SHA256_HEX
 
 ARCHIVE = "archive.json"
@@ -28,6 +28,9 @@ APPLIED = f"{POLICIES}applied/"
 RETENTION = "retention/"
 RETENTION_DAYS = f"{RETENTION}days/"
 RETENTION_RUNS = f"{RETENTION}runs/"
+
+OWN = frozenset((MANIFESTS, DATA, RECEIPTS, RUNS, "log/", INDEX, POLICIES, RETENTION))
+"""The folders of an archive."""
 
 _FOREIGN = "It was not written by ckpt-archive: move it elsewhere."
 
@@ -276,7 +279,7 @@ def policy_applied(number: int) -> str:
     if not 1 <= number <= _MAX_APPLIED:
         raise InvalidInputError(
             f"no policy can have the number {number}",
-            hint=f"Somebody wrote {APPLIED}{0:0{_APPLIED_DIGITS}d}.json who is none of ours: have the storage owner remove it.",
+            hint=f"{APPLIED}{0:0{_APPLIED_DIGITS}d}.json has the last one and is none of ours: have the storage owner remove it.",
         )
     return f"{APPLIED}{_MAX_APPLIED - number:0{_APPLIED_DIGITS}d}.json"
 

@@ -14,6 +14,7 @@ from functools import partial
 
 from ckpt_archive.commit import fating
 from ckpt_archive.commit.fate import Fate, Fates, read_fates, read_run_fate
+from ckpt_archive.errors import InvalidInputError
 from ckpt_archive.machine import Machine
 from ckpt_archive.place import Place
 from ckpt_archive.retention.plan import Change, Kind, RunPlan, Surveyed
@@ -37,12 +38,14 @@ class Done:
         counts: Checkpoints, by what was done to them.
         objects: Objects, likewise.
         moved: Checkpoints about which something else was known by then, or that somebody else was busy with.
+        problems: What can not be done, and why, for people.
         left: Changes that were not begun because there was no time.
     """
 
     counts: dict[Kind, int] = field(default_factory=dict)
     objects: dict[Kind, int] = field(default_factory=dict)
     moved: list[Place] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
     left: int = 0
 
     def count(self, change: Change) -> None:
@@ -221,7 +224,8 @@ class _Carrying:
     # --- announced -------------------------------------------------------------------------------------------------------
 
     def _announce(self, moment: datetime) -> None:
-        soonest = moment + self._policy.notice_days * DAY - _SLOW
+        # If the store's clock is behind ours, it may be right soon, and what ends by it has ended then.
+        soonest = max(moment, self._machine.clock.now()) + self._policy.notice_days * DAY - _SLOW
         todo = self._of(Kind.ANNOUNCE)
         self._leave(change.place for change in todo if change.ends_after is not None and change.ends_after < soonest)
         announced: list[Change] = []
@@ -268,7 +272,12 @@ class _Carrying:
     # --- tagged, ended ---------------------------------------------------------------------------------------------------
 
     def _tag(self, tagger: Tagger, change: Change) -> bool:
-        return tagger.tag(change.place, self._generations[change.place], change.after, change.reason)
+        try:
+            return tagger.tag(change.place, self._generations[change.place], change.after, change.reason)
+        except InvalidInputError as error:
+            # An object that can not have the tag, such as one with ten tags of others: its checkpoint is kept.
+            self._done.problems.append(f"{change.place}: {error.message}")
+            return False
 
     def _end(self, moment: datetime) -> None:
         todo = self._of(Kind.ENDED)

@@ -31,6 +31,7 @@ from ckpt_archive.store.protocol import ObjectInfo, Store
 MARGIN = timedelta(days=1)
 """So long after its end data is removed, unless somebody says otherwise: clocks differ, and so do minds."""
 
+_CLOCKS_DIFFER = timedelta(hours=1)
 _DELETES_IN_FLIGHT = 8
 _RUNS_IN_FLIGHT = 4
 
@@ -107,7 +108,8 @@ def find_endings(machine: Machine, connection: Connection, policy: Policy, margi
     def look(run: str) -> list[Ending]:
         fates = read_fates(connection.store, run)
         there = _Run(connection.store, policy, run)
-        found = (_ending(connection, locks, there, fates, margin, place) for place in sorted(fates.of))
+        ours = machine.clock.now()
+        found = (_ending(connection, locks, there, fates, margin, place, ours) for place in sorted(fates.of))
         return [ending for ending in found if ending is not None]
 
     for found in machine.executor.map_unordered(look, runs(connection.store), limit=_RUNS_IN_FLIGHT):
@@ -158,7 +160,7 @@ def _remove(
     # The fates last: of two answers to a hold that comes meanwhile, the later one counts.
     now_there = _Run(connection.store, policy, place.run)
     fates = read_fates(connection.store, place.run)
-    ending = _ending(connection, locks, now_there, fates, margin, place)
+    ending = _ending(connection, locks, now_there, fates, margin, place, voice.machine.clock.now())
     if ending is None or ending.objection:
         done.kept += [ending] if ending is not None else []
         return None
@@ -250,9 +252,15 @@ class _Run:
 
 
 def _ending(
-    connection: Connection, locks: Bucket | None, there: _Run, fates: Fates, margin: timedelta, place: Place
+    connection: Connection,
+    locks: Bucket | None,
+    there: _Run,
+    fates: Fates,
+    margin: timedelta,
+    place: Place,
+    ours: datetime,
 ) -> Ending | None:
-    """A checkpoint as it is now; None if its end has not come, or it is known to be gone."""
+    """A checkpoint as it is now, `ours` by this machine's clock; None if its end has not come, or it is known to be gone."""
     fate, now = fates.fate(place), fates.store_time
     if fate.has_ended or fate.ends_at is None or now < fate.ends_at + margin:
         return None
@@ -261,6 +269,7 @@ def _ending(
     objection = (
         _held(fates, place)
         or there.objection(place, fates)
+        or _not_by_ours(fate.ends_at + margin, ours)
         or _too_early(fate, objects, now - margin)
         or _locked(locks, objects, now)
     )
@@ -270,6 +279,13 @@ def _ending(
 def _held(fates: Fates, place: Place) -> str:
     cases = fates.cases(place)
     return f"it is held for {' and '.join(cases)}" if cases else ""
+
+
+def _not_by_ours(due: datetime, ours: datetime) -> str:
+    """A store whose clock is ahead says of everything that its end has come."""
+    if ours >= due - _CLOCKS_DIFFER:
+        return ""
+    return f"by this machine's clock it is {ours:%Y-%m-%d %H:%M} UTC, and its end has not come: set the clocks right"
 
 
 def _too_early(fate: Fate, objects: Sequence[ObjectInfo], now: datetime) -> str:

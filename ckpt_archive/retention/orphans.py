@@ -13,7 +13,7 @@ from typing import Protocol
 
 from ckpt_archive.commit import catalog, layout
 from ckpt_archive.commit.connection import Connection
-from ckpt_archive.commit.fate import read_fate, read_fates, read_run_fate
+from ckpt_archive.commit.fate import NOTHING_SAID, read_fate, read_fates, read_run_fate
 from ckpt_archive.commit.receipts import contributed_ranks, read_receipt
 from ckpt_archive.errors import IntegrityError, InvalidInputError, NotFoundError
 from ckpt_archive.machine import Machine
@@ -174,7 +174,9 @@ def _of_run(store: Store, run: str, before: datetime, uploads: Mapping[Place, da
     if not uncommitted:
         return
     fates = read_fates(store, run)
-    for place in sorted(place for place in uncommitted if not fates.cases(place)):
+    # Only of what is committed an end is told: somebody has removed the manifest, and `doctor` tells of it.
+    once = {place for place, fate in fates.of.items() if fate != NOTHING_SAID}
+    for place in sorted(place for place in uncommitted - once if not fates.cases(place)):
         yield from orphans_of(store, place, before, uploads)
 
 

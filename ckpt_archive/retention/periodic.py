@@ -109,6 +109,8 @@ class _Pass:
                 carry_out(self._voice, policy, planned.plan, found.done, self._go_on)
             except _OF_ONE_RUN as error:
                 found.problems.append(f"{run}: {error.message}")
+            found.problems += found.done.problems
+            found.done.problems.clear()
             if found.done.left:
                 found.left += 1
                 self._store.delete(begun)

@@ -16,7 +16,7 @@ class allows is announced first and tagged on its last day.
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
-from ckpt_archive.commit.fate import Fate
+from ckpt_archive.commit.fate import LAST_GENERATION, Fate
 from ckpt_archive.errors import InvalidInputError
 from ckpt_archive.place import Place
 from ckpt_archive.retention.change import (
@@ -225,6 +225,8 @@ class _Judged:
         """What can not be planned, or should not be so."""
         if self._item.problem:
             return self._item.problem
+        if self._fate.generation > LAST_GENERATION:
+            return "nobody can announce its end any more, so it is kept: somebody has used up the numbers of its statements"
         end = self._fate.ends_at
         if self._objects and end is not None and self._is_late(end):
             return f"its data ended on {_day(end)} and is still there: nobody carries out the rule of {self._fate.tagged!r}"
@@ -319,6 +321,8 @@ class _Judged:
             yield from self._clear()
         else:
             yield self._change(Kind.TAKE_BACK, "", f"it is to be announced as {chosen.tag}; {self._why}")
+        if fate.generation + (not fate.is_open) > LAST_GENERATION:
+            return  # nothing more can be said: it is kept
         locked_until = self._locked_until()
         end = ends_at(self._basis.policy, chosen, self._objects, self._now, locked_until)
         reason = self._reason(chosen, end)

@@ -21,13 +21,16 @@ from ckpt_archive.retention.in_force import InForce, read_in_force
 from ckpt_archive.retention.plan import Basis, Change, Kind, Prices, RunPlan, plan_run
 from ckpt_archive.retention.policy import Policy
 from ckpt_archive.retention.raw_rules import endangers
-from ckpt_archive.retention.rules import RuleDifference, difference
+from ckpt_archive.retention.rules import RuleDifference, difference, does_as_its_tag_says
 from ckpt_archive.retention.ruling import spelled, wanted_rules
 from ckpt_archive.retention.survey import basis_of, runs, survey_run
 from ckpt_archive.store.bucket import RawRule
 
 CKPT_ARCHIVE = "ckpt-archive"
 """`Policy.lifecycle_owner`: we write the rules."""
+
+COMPLIANCE = "COMPLIANCE"
+"""Mode of locks that nobody can take away."""
 
 SHOWN = 20
 
@@ -55,6 +58,7 @@ class Amount:
         usd_before: What they cost a month now; None without prices.
         usd_after: What they cost when all that is planned has come to pass.
         sooner: How many of the checkpoints end sooner than was announced before.
+        compliance_until: Until when the last one is locked in mode COMPLIANCE; None if none is.
     """
 
     checkpoints: int = 0
@@ -63,6 +67,7 @@ class Amount:
     usd_before: float | None = None
     usd_after: float | None = None
     sooner: int = 0
+    compliance_until: datetime | None = None
 
     def plus(self, change: Change) -> "Amount":
         """With one more."""
@@ -73,7 +78,12 @@ class Amount:
             _sum(self.usd_before, change.usd_before),
             _sum(self.usd_after, change.usd_after),
             self.sooner + change.is_sooner,
+            max(filter(None, (self.compliance_until, _compliance_until(change))), default=None),
         )
+
+
+def _compliance_until(change: Change) -> datetime | None:
+    return change.until_at if change.kind is Kind.LOCK and change.after == COMPLIANCE else None
 
 
 def _sum(one: float | None, other: float | None) -> float | None:
@@ -128,6 +138,25 @@ class Plan:
     def owns_rules(self) -> bool:
         """Whether the policy says that we write the bucket's rules."""
         return self.policy.lifecycle_owner == CKPT_ARCHIVE
+
+    @property
+    def irrevocable(self) -> str:
+        """What nobody can undo when it is carried out, or by the maintenance that follows, in a sentence; "" for nothing."""
+        if not self.basis.has_locks:
+            return ""
+        locks = [
+            f"{item.name} for {item.lock.days} days"
+            for item in self.policy.classes
+            if item.lock is not None and item.lock.mode == COMPLIANCE
+        ]
+        moments = [item.compliance_until for item in self.totals.values() if item.compliance_until is not None]
+        if not (moments or (locks and not self.in_force.is_policy(self.policy))):
+            return ""
+        until = f"; the last of them until {max(moments):%Y-%m-%d} if it is done now" if moments else ""
+        return (
+            f"objects of the classes {', '.join(locks)} are locked in mode COMPLIANCE{until}: until then nobody can delete "
+            "them or stop paying for them, not even the owner of the account"
+        )
 
     @property
     def is_empty(self) -> bool:
@@ -285,8 +314,12 @@ def tags_compared(connection: Connection, policy: Policy, in_force: InForce) -> 
 
 
 def foreign_problems(rules: RuleDifference, prefix: str) -> list[str]:
-    """Rules of others that may end what the archive keeps, whatever its policy says."""
+    """Rules that may end what the archive keeps, whatever its policy says: of others, or with ids that look like ours."""
     return [
+        f"the lifecycle rule {raw.get('ID')!r} may end data of this archive, and is none of ours although it is named so: remove it"
+        for raw in rules.remove
+        if not does_as_its_tag_says(raw, prefix) and any(endangers(raw, f"{prefix}{folder}") for folder in _FOR_GOOD)
+    ] + [
         f"the lifecycle rule {raw.get('ID') or 'without an id'!r}, which is not ours, may end data of this archive"
         for raw in rules.foreign
         if any(endangers(raw, f"{prefix}{folder}") for folder in _FOR_GOOD)

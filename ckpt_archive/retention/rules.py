@@ -218,6 +218,17 @@ def _class_rule(item: RetentionClass, tag: str, prefix: str) -> LifecycleRule | 
     )
 
 
+def does_as_its_tag_says(raw: RawRule, prefix: str) -> bool:
+    """Whether a rule is about one tag, and does with it what we would, whatever its id is."""
+    found = LifecycleRule.from_json(raw)
+    terms = None if found is None else terms_of(found.tag)
+    if found is None or terms is None:
+        return False
+    name, keep_days, transitions = terms
+    meant = _class_rule(RetentionClass(name, keep_days, transitions=transitions), found.tag, prefix)
+    return meant is not None and replace(found, id=meant.id) in (meant, without_transitions(meant))
+
+
 def without_transitions(rule: LifecycleRule) -> LifecycleRule | None:
     """The rule for a store that moves nothing; None if nothing is left of it."""
     left = replace(rule, transitions=())

@@ -122,7 +122,7 @@ class Tagger:
 
     def _is_time(self, tag: str, objects: Sequence[ObjectInfo], fate: Fate, watch: "_Watch") -> bool:
         terms = terms_of(tag)
-        return terms is not None and may_tag(terms[1], objects, fate.ends_at, watch.now)
+        return terms is not None and may_tag(terms[1], objects, fate.ends_at, min(watch.now, self.machine.clock.now()))
 
     def _tag_object(self, watch: "_Watch", key: str, tag: str) -> bool:
         while True:
@@ -153,11 +153,14 @@ class _Watch:
         self._asked_seconds = -_FRESH_SECONDS
         self._allowed: bool | None = None
         self.fate = Fate()
-        self.now = tagger.machine.clock.now()
+        self.now = self._asked_at = tagger.machine.clock.now()
 
     def is_fresh(self) -> bool:
         """Whether what was read may still be acted upon."""
-        return self._tagger.machine.clock.monotonic() - self._asked_seconds < _FRESH_SECONDS
+        clock = self._tagger.machine.clock
+        # By both clocks: the one stands still while a machine sleeps, the other one may be set back.
+        passed = max(clock.monotonic() - self._asked_seconds, (clock.now() - self._asked_at).total_seconds())
+        return passed < _FRESH_SECONDS
 
     def allows(self, *, anew: bool = False) -> bool:
         """Whether the checkpoint may have the tag.
@@ -175,7 +178,8 @@ class _Watch:
     def _ask(self) -> None:
         self._tagger.begin()
         store = self._tagger.connection.store
-        self._asked_seconds = self._tagger.machine.clock.monotonic()
+        clock = self._tagger.machine.clock
+        self._asked_seconds, self._asked_at = clock.monotonic(), clock.now()
         whole, _ = read_run_fate(store, self._place.run)
         self.fate, self.now = read_fate(store, self._place)
         self._allowed = (

@@ -9,9 +9,8 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from urllib.parse import urlsplit
 
-from ckpt_archive.commit import catalog
+from ckpt_archive.commit import catalog, layout
 from ckpt_archive.commit.committing import Committed, try_commit
 from ckpt_archive.commit.connection import Connection
 from ckpt_archive.commit.event import MAX_PLACES, Event, record_event, store_time
@@ -22,10 +21,11 @@ from ckpt_archive.commit.writeonce import check_as_sent, create_once
 from ckpt_archive.contribution import Contribution
 from ckpt_archive.errors import ConflictError, InvalidInputError, NotFoundError
 from ckpt_archive.machine import Machine
-from ckpt_archive.names import check_file_path, check_run_name, check_step
+from ckpt_archive.names import check_file_tree, check_run_name, check_step
 from ckpt_archive.place import Place
 from ckpt_archive.progress import Meter, Progress
 from ckpt_archive.share import DataObject, FileEntry, Share
+from ckpt_archive.store.file import files_of
 from ckpt_archive.store.protocol import ObjectInfo, Store, list_all, list_folders
 from ckpt_archive.transfer.digesting import Digests
 
@@ -83,21 +83,73 @@ class Adopted:
 def base_of(archive_url: str, url: str) -> str:
     """What the keys of a folder begin with in the archive's bucket; "" or ending in '/'. Of a file archive, in its folder.
 
+    Both are as their stores spell them: not quoted, and without a final '/'.
+
     Raises:
         InvalidInputError: If it is not in the archive's bucket.
     """
-    archive, folder = urlsplit(archive_url), urlsplit(url)
-    inside = folder.path.strip("/")
-    if archive.scheme == "s3" and (folder.scheme, folder.netloc) == ("s3", archive.netloc):
-        return f"{inside}/" if inside else ""
-    root = archive.path.strip("/")
-    if archive.scheme == "file" == folder.scheme and f"{inside}/".startswith(f"{root}/"):
-        return f"{inside}/"[len(root) + 1 :]
+    scheme, _, path = archive_url.partition("://")
+    # An archive in a bucket may reach all of it, one in a folder only what lies below.
+    root = f"{scheme}://{path.split('/')[0] if scheme == 's3' else path}/"
+    if f"{url}/".startswith(root):
+        return f"{url}/"[len(root) :]
     raise InvalidInputError(
         f"{url} is not in the bucket, or below the folder, of the archive {archive_url}: what lies elsewhere can not be "
         "adopted in place",
         hint="Fetch it and use `ckpt-archive push`, or make the archive in that bucket.",
     )
+
+
+def check_foreign(archive: Store, base: str, candidates: Sequence[Candidate]) -> None:
+    """Check that what is to be adopted belongs to no archive, and that all of it can be seen.
+
+    Costs a HEAD for each folder above a candidate that is called as one of an archive's own.
+
+    Args:
+        archive: The archive's store.
+        base: What the keys of the candidates begin with in its bucket.
+        candidates: They.
+
+    Raises:
+        InvalidInputError: If something does: an archive's policy ends and removes what is its own.
+    """
+    scheme, _, path = archive.url.partition("://")
+    own = f"{path.partition('/')[2]}/".lstrip("/") if scheme == "s3" else ""
+    asked: dict[str, bool] = {own: True}
+    for candidate in candidates:
+        components = f"{base}{candidate.folder}".split("/")
+        for number, name in enumerate(components):
+            above = "".join(f"{item}/" for item in components[:number])
+            if f"{name}/" not in layout.OWN:
+                continue
+            if above not in asked:
+                asked[above] = _exists(archive, f"/{above}{layout.ARCHIVE}")
+            if asked[above]:
+                raise InvalidInputError(
+                    f"{base}{candidate.folder} lies where an archive keeps what is its own",
+                    hint="Copy a run of another archive with `ckpt-archive copy`; its own objects can not be adopted.",
+                )
+        if any(candidate.path(item).rpartition("/")[2] == layout.ARCHIVE for item in candidate.objects):
+            raise InvalidInputError(
+                f"{base}{candidate.folder} holds an {layout.ARCHIVE}: it is an archive, or a part of one",
+                hint="Name the folder of the old checkpoints, and a pattern that only they have.",
+            )
+        files = files_of(archive)
+        hidden = None if files is None else next(files.not_shown(f"{base}{candidate.folder}"), None)
+        if hidden is not None:
+            raise InvalidInputError(
+                f"{hidden} is no plain file, or has a name that no object may have: without it the checkpoint would not "
+                "be whole",
+                hint="Put a copy in the place of a link; or push the folder.",
+            )
+
+
+def _exists(store: Store, key: str) -> bool:
+    try:
+        store.head(key)
+    except NotFoundError:
+        return False
+    return True
 
 
 def find_candidates(store: Store, pattern: str) -> tuple[Candidate, ...]:
@@ -125,16 +177,17 @@ def find_candidates(store: Store, pattern: str) -> tuple[Candidate, ...]:
         if match is None:
             continue
         step = check_step(int(match[1]))
+        listed = list_all(store, folder)
+        objects = tuple(item for item in listed if item.size_bytes or not item.key.endswith("/"))
+        if not objects:
+            continue  # what a console leaves of an empty folder
         if step in found:
             raise InvalidInputError(
                 f"{found[step].folder} and {folder} are both step {step}", hint="Use a pattern that tells them apart."
             )
-        objects = tuple(item for item in list_all(store, folder) if not item.key.endswith("/"))
         candidate = Candidate(folder, step, tuple(sorted(objects, key=lambda item: item.key)))
-        for item in objects:
-            check_file_path(candidate.path(item))
-        if objects:
-            found[step] = candidate
+        check_file_tree([candidate.path(item) for item in objects])
+        found[step] = candidate
     if not found:
         raise NotFoundError(
             f"nothing in {store.url} is called {pattern!r}", hint="Check the URL and the pattern, with `aws s3 ls`."
@@ -272,6 +325,12 @@ class _Adoption:
 
     def _contribute(self, candidate: Candidate, place: Place, launch_key: str) -> bytes:
         connection = self._connection
+        left_over = list_all(connection.store, layout.data_folder(place.run, place.attempt, place.step))
+        if left_over:
+            raise ConflictError(
+                f"{len(left_over)} objects of a push that was never finished lie where the data of {place} would be",
+                hint="Finish it, or remove them with `ckpt-archive retention run --orphans`, or import into another run.",
+            )
         meter = Meter(self._progress, f"read {candidate.folder}", candidate.size_bytes)
         digested: dict[str, DataObject] = {}
         for key, item in self._machine.executor.map_unordered(

@@ -72,19 +72,26 @@ class CopyReport:
     bytes_resumed: int = 0
 
 
+def check_apart(source: str, target: str) -> None:
+    """Check that neither of two archives of one server lies within the other.
+
+    Raises:
+        InvalidInputError: If one does, or they are the same.
+    """
+    if f"{target}/".startswith(f"{source}/") or f"{source}/".startswith(f"{target}/"):
+        raise InvalidInputError(
+            f"{target} and {source} are the same, or one lies within the other",
+            hint="Copy to a prefix, or a folder, beside the archive; of another server with --to-endpoint-url.",
+        )
+
+
 def make_replica(source: Store, target: Store) -> ArchiveRecord:
     """Make `target` an archive with the id of `source`, or find that it is one.
 
     Raises:
         NotFoundError: If there is no archive at `source`.
         ConflictError: If another archive is there.
-        InvalidInputError: If one would lie within the other.
     """
-    if target.url == source.url or target.url.startswith(f"{source.url}/") or source.url.startswith(f"{target.url}/"):
-        raise InvalidInputError(
-            f"{target.url} and {source.url} are the same, or one lies within the other",
-            hint="Copy to a prefix, or a folder, beside the archive.",
-        )
     data = read_record(source, layout.ARCHIVE).data
     standing = create_once(target, layout.ARCHIVE, data)
     ours = ArchiveRecord.decode(data, layout.ARCHIVE)
@@ -203,10 +210,9 @@ class _Copying:
         said = set(_keys(self._target.store, layout.retention_folder(self._run)))
         for key in _keys(self._source.store, layout.retention_folder(self._run)):
             folder, _, name = key.rpartition("/")
-            if name.startswith(_PORTABLE) and f"{folder}/" in folders:
-                # Its name says it all: that both sites have said the same is no conflict.
-                if key not in said:
-                    self._create(key, read_record(self._source.store, key).data, None)
+            # A name says it all: that both sites have said the same is no conflict.
+            if name.startswith(_PORTABLE) and f"{folder}/" in folders and key not in said:
+                self._create(key, read_record(self._source.store, key).data, None)
 
     def missing(self, places: Sequence[Place]) -> list[Place]:
         """Those that are not in the target, in the same order."""

@@ -1,4 +1,4 @@
-"""Objects of another store as the source of an upload: read in blocks as they are sent, never whole, and compared on the way.
+"""Objects of another store as the source of an upload: read in blocks as they are sent, and compared on the way.
 
 Whatever the other side checks: a part whose bytes are not those of its receipt fails before its last byte has gone out, so
 nothing wrong is ever made an object there.

@@ -10,7 +10,7 @@ from datetime import datetime
 
 from ckpt_archive import errors
 from ckpt_archive.clock import Clock, SystemClock
-from ckpt_archive.disk.protocol import FileSystem, ReadableFile, parent
+from ckpt_archive.disk.protocol import FileSystem, Kind, ReadableFile, parent
 from ckpt_archive.store import keys
 from ckpt_archive.store.body import Body
 from ckpt_archive.store.file_cold import ColdFiles
@@ -167,6 +167,17 @@ class FileStore:
             last = name
         self._make_durable({parent("/" + info.key) for info in objects})
         return Listing(tuple(objects), tuple(prefixes), next_token, self._clock.now())
+
+    def not_shown(self, folder: str) -> Iterator[str]:
+        """What lies below a folder (ending in '/') and is in no listing: links, devices, names that no key may have."""
+        shown = self._tree.level(folder)
+        with self._tree.failures(folder):
+            entries = self._tree.fs.list(f"{self._tree.root}/{folder}".rstrip("/"))
+        names = {f"{folder}{entry.name}{'/' if entry.kind is Kind.DIRECTORY else ''}" for entry in entries}
+        yield from sorted(names.difference(shown))
+        for name in shown:
+            if name.endswith("/"):
+                yield from self.not_shown(name)
 
     def delete(self, key: str) -> None:
         """See `Store.delete`."""

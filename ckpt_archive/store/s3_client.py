@@ -103,7 +103,12 @@ _NOT_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "UNSUPPORTED_PROTOCO
 
 def make_client(connection: Connection) -> "S3Client":
     """A client that signs, sends once, and leaves retries and checksums to us."""
-    session = boto3.session.Session()
+    try:
+        session = boto3.session.Session(profile_name=connection.profile)
+    except sdk.ProfileNotFound as error:
+        raise errors.InvalidInputError(
+            f"{_sentence(error)}", hint="`aws configure list-profiles` lists them."
+        ) from error
 
     def make(s3: Any) -> "S3Client":
         config = Config(

@@ -12,6 +12,7 @@ class Connection:
         access_key: The access key id.
         secret_key: Its secret.
         region: The region.
+        profile: Of the AWS SDK's files: whose credentials are used, also where variables name others.
         pool_size: Most connections at once: at least as many as requests will be in flight.
         connect_timeout_seconds: For a connection to be made.
         read_timeout_seconds: Without a byte of an answer. SeaweedFS answers 500 after 60 s when replicas are missing
@@ -22,6 +23,7 @@ class Connection:
     access_key: str | None = None
     secret_key: str | None = field(default=None, repr=False)
     region: str | None = None
+    profile: str | None = None
     pool_size: int = 32
     connect_timeout_seconds: float = 10.0
     read_timeout_seconds: float = 75.0

@@ -5,12 +5,19 @@ from pathlib import Path
 import pytest
 
 from ckpt_archive import record, strictjson
+from ckpt_archive.archive import Archive
 from ckpt_archive.commit import catalog, layout
+from ckpt_archive.commit.fate import read_fates
 from ckpt_archive.commit.receipt import Receipt
 from ckpt_archive.errors import ConflictError, IntegrityError, InvalidInputError, NotFoundError, UnavailableError
 from ckpt_archive.place import Place
-from ckpt_archive.ship.adopting import Adopted, adopt, base_of, find_candidates
+from ckpt_archive.retention.holding import hold
+from ckpt_archive.retention.plan import plan_run
+from ckpt_archive.retention.policy_file import load
+from ckpt_archive.retention.survey import basis_of, survey_run
+from ckpt_archive.ship.adopting import Adopted, adopt, base_of, check_foreign, find_candidates
 from ckpt_archive.store.memory import MemoryStore
+from ckpt_archive.store.memory_bucket import MemoryBucket
 from ckpt_archive.store.protocol import Store, list_all
 from ckpt_archive.testing.archives import archive_on, connected, flip, memory_store, put, read_tree, write_tree
 from ckpt_archive.testing.counting import CountingStore
@@ -147,10 +154,12 @@ def test_two_folders_of_one_step_are_refused(store: MemoryStore) -> None:
 @pytest.mark.parametrize(
     ("archive", "url", "base"),
     [
-        ("s3://bucket/archive", "s3://bucket/old/llama/", "old/llama/"),
+        ("s3://bucket/archive", "s3://bucket/old/llama", "old/llama/"),
         ("s3://bucket/archive", "s3://bucket", ""),
         ("file:///mnt/a", "file:///mnt/a/old", "old/"),
         ("file:///mnt/a", "file:///mnt/a", ""),
+        ("file:///mnt/a b#", "file:///mnt/a b#/o%20ld", "o%20ld/"),
+        ("s3://bucket", "s3://bucket/old", "old/"),
         ("s3://bucket/archive", "s3://other/old", None),
         ("file:///mnt/a", "file:///mnt/ab", None),
         ("s3://bucket/archive", "file:///mnt/a", None),
@@ -193,3 +202,101 @@ def test_a_receipt_says_where_the_bytes_lie_and_can_not_lead_out_of_the_bucket(s
     without = {name: member for name, member in objects[0].items() if name != "sha256"}
     with pytest.raises(InvalidInputError, match="newer"):
         Receipt.decode(record.with_checksum({**value, "objects": [without, *objects[1:]]}), key)
+
+
+@pytest.mark.parametrize("folder", ["data/run/00000000/", "prefix/data/run/00000000/"])
+def test_what_an_archive_has_as_its_own_can_not_be_adopted(store: MemoryStore, folder: str) -> None:
+    put(store, f"{folder}000000000100/000000/x", b"data")
+    if folder.startswith("prefix"):
+        put(store, "prefix/archive.json", b"{}")
+    candidates = find_candidates(store, f"{folder}{{step}}")
+    with pytest.raises(InvalidInputError, match="its own"):
+        check_foreign(store, "", candidates)
+
+
+def test_a_folder_that_is_only_called_data_can_be_adopted(store: MemoryStore) -> None:
+    put(store, "old/data/checkpoint-7/x", b"data")
+    check_foreign(store, "", find_candidates(store, "old/data/checkpoint-{step}"))
+
+
+def test_a_folder_with_an_archive_in_it_can_not_be_adopted(store: MemoryStore) -> None:
+    put(store, "site-1/archive.json", b"{}")
+    with pytest.raises(InvalidInputError, match=r"holds an archive\.json"):
+        check_foreign(store, "", find_candidates(store, "site-{step}"))
+
+
+def test_what_differs_only_in_case_is_said_before_anything_is_read(store: MemoryStore) -> None:
+    put(store, "checkpoint-100/MODEL.bin", b"x")
+    with pytest.raises(InvalidInputError, match="differ only in case"):
+        find_candidates(store, "checkpoint-{step}")
+
+
+def test_an_empty_folder_of_the_same_step_does_not_matter(store: MemoryStore) -> None:
+    for step in (7, 8):
+        put(store, f"epoch-{step}/model", b"x")
+    put(store, "epoch-08/model", b"y")
+    with pytest.raises(InvalidInputError, match="both step 8"):
+        find_candidates(store, "epoch-{step}")
+
+
+def test_what_changes_between_the_listing_and_the_reading_is_a_conflict(store: MemoryStore) -> None:
+    candidates = find_candidates(store, "checkpoint-{step}")
+    put(store, "checkpoint-900/model.bin", b"WEIGHTS!" * 400)
+    work = adopt(local_machine(), connected(store), store, "", "run", candidates)
+    assert next(work).step == 100
+    with pytest.raises(ConflictError):
+        next(work)
+    assert [place.step for place in catalog.places(store, "run")] == [100]
+
+
+def test_what_an_unfinished_push_left_is_not_mixed_with_it(store: MemoryStore) -> None:
+    put(store, layout.data_object("run", 0, 100, 0, "0" * 64), b"left over")
+    with pytest.raises(ConflictError, match="never finished"):
+        run_import(store)
+
+
+@pytest.mark.parametrize("name", ["link", "a\\b\n"])
+def test_a_folder_that_shows_not_all_it_holds_is_refused(tmp_path: Path, name: str) -> None:
+    """The hub's snapshots are full of links."""
+    archive = Archive.create(f"file://{tmp_path}/the archive")
+    folder = write_tree(tmp_path / "the archive" / "old ones" / "checkpoint-1", {"model": b"weights", "in/side": b"x"})
+    if name == "link":
+        (folder / "in" / name).symlink_to("../model")
+    else:
+        (folder / "in" / name).write_bytes(b"x")
+    with pytest.raises(InvalidInputError):
+        list(archive.adopt(f"file://{tmp_path}/the%20archive/old%20ones", "run"))
+    (folder / "in" / name).unlink()
+    (adopted,) = archive.adopt(f"file://{tmp_path}/the%20archive/old%20ones", "run")
+    assert (adopted.step, adopted.files) == (1, 2)
+    assert not archive.verify("run", deep=True).findings
+    archive.restore("run", 1, to=str(tmp_path / "out"), exact_folder=True)
+    assert read_tree(tmp_path / "out") == {"model": b"weights", "in/side": b"x"}
+    with pytest.raises(NotFoundError):
+        archive.adopt(f"file://{tmp_path}/the%20archive/nothing", "run")
+
+
+def test_retention_says_and_does_nothing_about_it(store: MemoryStore) -> None:
+    run_import(store)
+    connection = connected(store)
+    bucket = connection.bucket
+    assert bucket is not None
+    basis = basis_of(
+        connection, load('version = 1\nkeep_newest = 1\ndefault = "all"\n[classes.all]\nkeep_for = "1d"\n', "p")
+    )
+    survey = survey_run(local_machine(), connection, basis, "run")
+    assert plan_run(basis, survey.run).changes == ()
+    assert not read_fates(store, "run").of
+    bucket.write_tags("/checkpoint-100/model.bin", {"mine": "1"})
+    assert bucket.read_tags("checkpoint-100/model.bin") == {"mine": "1"}
+
+
+def test_a_hold_is_of_the_objects_themselves() -> None:
+    store = memory_store()
+    bucket = MemoryBucket(store, object_lock=True, versioned=True)
+    put(store, "checkpoint-1/model", b"weights")
+    connection = connected(store, bucket=bucket)
+    list(adopt(local_machine(), connection, store, "", "run", find_candidates(store, "checkpoint-{step}")))
+    report = hold(local_machine(), connection, "run", Place("run", 0, 1), "C-1", "why", "somebody")
+    assert (report.objects, report.gone) == (1, ())
+    assert bucket.read_lock("checkpoint-1/model").legal_hold

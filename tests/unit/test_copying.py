@@ -25,7 +25,7 @@ from ckpt_archive.place import Place
 from ckpt_archive.retention.holding import hold
 from ckpt_archive.share import DataObject
 from ckpt_archive.ship.adopting import adopt, find_candidates
-from ckpt_archive.ship.copying import CopyReport, copy_run, make_replica
+from ckpt_archive.ship.copying import CopyReport, check_apart, copy_run, make_replica
 from ckpt_archive.ship.remote import RemoteFile
 from ckpt_archive.store.body import Body
 from ckpt_archive.store.memory import MemoryStore
@@ -210,7 +210,8 @@ def test_whoever_may_only_read_the_source_can_copy(source: MemoryStore) -> None:
 
     target = memory_store()
     make_replica(source, target)
-    reader = replica(HookedStore(source, before=refuse))
+    reading = HookedStore(source, before=refuse)
+    reader = Connection(reading, connected(source).archive_id, SMALL, None, lambda: True)
     report = copy_run(local_machine(), reader, replica(target), "run")
     assert (len(report.copied), report.source_told) == (2, False)
 
@@ -265,7 +266,7 @@ def test_many_writers_and_empty_files_alone(tmp_path: Path) -> None:
     archive_files(source, place, {"empty": b""}, launch_key="launch", settings=SMALL)
     for rank in range(3):
         folder = write_tree(tmp_path / str(rank), {f"rank-{rank}": b"x" * 2500, f"small-{rank}": b"y", "same": b"z"})
-        archive_on(source).push(str(folder), run="many", step=7, rank=rank, writers=3, launch_key="l")
+        archive_on(source).push(str(folder), run="many", step=7, rank=rank, writers=3)
     for run in ("run", "many"):
         make_replica(source, target)
         copy_run(local_machine(), replica(source), replica(target), run)
@@ -273,12 +274,11 @@ def test_many_writers_and_empty_files_alone(tmp_path: Path) -> None:
     assert not archive_on(target).verify(deep=True).findings
 
 
-@pytest.mark.parametrize("there", ["memory://a", "memory://a/within", "memory://a/within/it"])
+@pytest.mark.parametrize("there", ["s3://bucket/a", "s3://bucket/a/data", "s3://bucket"])
 def test_an_archive_within_itself_is_refused(there: str) -> None:
-    outer, inner = MemoryStore("memory://a"), MemoryStore(there)
-    connected(outer)
-    with pytest.raises(InvalidInputError, match="lies within"):
-        make_replica(outer, inner)
+    check_apart("s3://bucket/a", "s3://bucket/ab")
+    with pytest.raises(InvalidInputError, match="within"):
+        check_apart("s3://bucket/a", there)
 
 
 def test_what_an_archived_checkpoint_costs_again(source: MemoryStore) -> None:
@@ -287,7 +287,8 @@ def test_what_an_archived_checkpoint_costs_again(source: MemoryStore) -> None:
     copy(source, target)
     here, there = CountingStore(source), CountingStore(target)
     connections = replica(here), replica(there)
-    here.reset(), there.reset()
+    here.reset()
+    there.reset()
     copy_run(local_machine(), *connections, "run")
     assert (here.requests["read"], there.requests["read"]) == (len(STEPS) + 1, len(STEPS) + 1)  # and the launch
     assert (here.requests["list"], there.requests["list"]) == (5, 1)

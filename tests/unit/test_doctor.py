@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from ckpt_archive.audit.doctor import DoctorFinding, _push_anew, examine
+from ckpt_archive.audit.doctor import _push_anew, examine
+from ckpt_archive.audit.doctor_finding import DoctorFinding
 from ckpt_archive.commit import layout
 from ckpt_archive.commit.decision import Action, Decision, decide
 from ckpt_archive.errors import UnavailableError

@@ -5,11 +5,11 @@
 -- param project text = '': only this project; empty: all
 WITH told AS (
   -- One kind at a time: rows lie by kind, so each of these reads its own rows only.
-  SELECT run, attempt, step, kind, outcome, reason, until_at, recorded_at, event_id FROM events WHERE kind = 'ending'
+  SELECT run, attempt, step, kind, outcome, reason, until_at, recorded_at, happened_at, event_id FROM events WHERE kind = 'ending'
   UNION ALL
-  SELECT run, attempt, step, kind, outcome, reason, until_at, recorded_at, event_id FROM events WHERE kind = 'dropped'
+  SELECT run, attempt, step, kind, outcome, reason, until_at, recorded_at, happened_at, event_id FROM events WHERE kind = 'dropped'
   UNION ALL
-  SELECT run, attempt, step, kind, outcome, reason, until_at, recorded_at, event_id FROM events WHERE kind = 'undropped'
+  SELECT run, attempt, step, kind, outcome, reason, until_at, recorded_at, happened_at, event_id FROM events WHERE kind = 'undropped'
 ),
 gone AS (
   SELECT DISTINCT run, attempt, step FROM events WHERE kind = 'ended'
@@ -24,16 +24,16 @@ changes AS (
     t.reason,
     t.until_at,
     ROW_NUMBER() OVER (
-      PARTITION BY t.run, t.attempt, t.step ORDER BY t.recorded_at DESC, t.event_id DESC
+      PARTITION BY t.run, t.attempt, t.step ORDER BY t.recorded_at DESC, t.happened_at DESC, t.event_id DESC
     ) AS newness
   FROM told AS t
   LEFT JOIN gone AS g ON g.run = t.run AND g.attempt = t.attempt AND g.step = t.step
   WHERE g.run IS NULL
 ),
 cases AS (
-  SELECT run, attempt, step, subject, kind, recorded_at, event_id FROM events WHERE kind = 'held'
+  SELECT run, attempt, step, subject, kind, recorded_at, happened_at, event_id FROM events WHERE kind = 'held'
   UNION ALL
-  SELECT run, attempt, step, subject, kind, recorded_at, event_id FROM events WHERE kind = 'released'
+  SELECT run, attempt, step, subject, kind, recorded_at, happened_at, event_id FROM events WHERE kind = 'released'
 ),
 holds AS (
   SELECT
@@ -41,7 +41,7 @@ holds AS (
     attempt,
     step,
     kind,
-    ROW_NUMBER() OVER (PARTITION BY run, attempt, step, subject ORDER BY recorded_at DESC, event_id DESC) AS newness
+    ROW_NUMBER() OVER (PARTITION BY run, attempt, step, subject ORDER BY recorded_at DESC, happened_at DESC, event_id DESC) AS newness
   FROM cases
 ),
 held AS (

@@ -4,11 +4,11 @@
 -- param case text = '': only this case; empty: all
 WITH told AS (
   -- One kind at a time: rows lie by kind, so each of these reads its own rows only.
-  SELECT run, attempt, step, subject, kind, recorded_at, actor, reason, until_at, event_id
+  SELECT run, attempt, step, subject, kind, recorded_at, happened_at, actor, reason, until_at, event_id
   FROM events
   WHERE kind = 'held' AND (:case = '' OR subject = :case)
   UNION ALL
-  SELECT run, attempt, step, subject, kind, recorded_at, actor, reason, until_at, event_id
+  SELECT run, attempt, step, subject, kind, recorded_at, happened_at, actor, reason, until_at, event_id
   FROM events
   WHERE kind = 'released' AND (:case = '' OR subject = :case)
 ),
@@ -23,7 +23,7 @@ cases AS (
     actor,
     reason,
     until_at,
-    ROW_NUMBER() OVER (PARTITION BY run, attempt, step, subject ORDER BY recorded_at DESC, event_id DESC) AS newness
+    ROW_NUMBER() OVER (PARTITION BY run, attempt, step, subject ORDER BY recorded_at DESC, happened_at DESC, event_id DESC) AS newness
   FROM told
 )
 SELECT run, attempt, step, subject AS case_id, recorded_at AS held_since, actor, reason, until_at

@@ -39,4 +39,4 @@ SELECT
   ''
 FROM checkpoints
 WHERE run = :run AND attempt = CAST(:attempt AS bigint) AND step = CAST(:step AS bigint)
-ORDER BY recorded_at, event_id
+ORDER BY recorded_at, happened_at, event_id

@@ -5,9 +5,9 @@
 -- param project text = '': only this project; empty: all
 WITH told AS (
   -- One kind at a time: rows lie by kind, so each of these reads its own rows only.
-  SELECT run, attempt, step, kind, recorded_at, event_id FROM events WHERE kind = 'dropped'
+  SELECT run, attempt, step, kind, recorded_at, happened_at, event_id FROM events WHERE kind = 'dropped'
   UNION ALL
-  SELECT run, attempt, step, kind, recorded_at, event_id FROM events WHERE kind = 'undropped'
+  SELECT run, attempt, step, kind, recorded_at, happened_at, event_id FROM events WHERE kind = 'undropped'
 ),
 changes AS (
   SELECT
@@ -15,7 +15,7 @@ changes AS (
     attempt,
     step,
     kind,
-    ROW_NUMBER() OVER (PARTITION BY run, attempt, step ORDER BY recorded_at DESC, event_id DESC) AS newness
+    ROW_NUMBER() OVER (PARTITION BY run, attempt, step ORDER BY recorded_at DESC, happened_at DESC, event_id DESC) AS newness
   FROM told
 ),
 classes AS (
@@ -24,7 +24,7 @@ classes AS (
     attempt,
     step,
     outcome,
-    ROW_NUMBER() OVER (PARTITION BY run, attempt, step ORDER BY recorded_at DESC, event_id DESC) AS newness
+    ROW_NUMBER() OVER (PARTITION BY run, attempt, step ORDER BY recorded_at DESC, happened_at DESC, event_id DESC) AS newness
   FROM events
   WHERE kind = 'classed'
 ),

@@ -4,11 +4,11 @@
 -- param run text = '': only this run; empty: all
 WITH told AS (
   -- One kind at a time: rows lie by kind, so each of these reads its own rows only.
-  SELECT run, attempt, step, kind, recorded_at, actor, subject, until_at, event_id
+  SELECT run, attempt, step, kind, recorded_at, happened_at, actor, subject, until_at, event_id
   FROM events
   WHERE kind = 'thaw-requested' AND (:run = '' OR run = :run)
   UNION ALL
-  SELECT run, attempt, step, kind, recorded_at, actor, subject, until_at, event_id
+  SELECT run, attempt, step, kind, recorded_at, happened_at, actor, subject, until_at, event_id
   FROM events
   WHERE kind = 'thawed' AND (:run = '' OR run = :run)
 ),
@@ -22,7 +22,7 @@ asked AS (
     actor,
     subject,
     until_at,
-    ROW_NUMBER() OVER (PARTITION BY run, attempt, step ORDER BY recorded_at DESC, event_id DESC) AS newness
+    ROW_NUMBER() OVER (PARTITION BY run, attempt, step ORDER BY recorded_at DESC, happened_at DESC, event_id DESC) AS newness
   FROM told
 )
 SELECT recorded_at AS requested_at, actor, run, attempt, step, subject AS tier, until_at AS promised_at

@@ -113,13 +113,13 @@ class Bench:
         for name, read in self.readers.items():
             self.expected[name] = read()
         require(all(key.startswith("log/") for key in scene.shelf.added(scene.before)), "reading wrote")
-        scene.shelf.put_back(scene.before)
+        scene.shelf.restore_state(scene.before)
         for run, step in self.committed:
             self._restore(run, step)
         for name, read in self.staged_readers.items():
             scene.lay_out()
             self.expected[name] = read()
-            scene.shelf.put_back(scene.before)
+            scene.shelf.restore_state(scene.before)
 
     @property
     def archive(self) -> Any:
@@ -238,7 +238,7 @@ class Bench:
                 scene.mend_file(flip.name, flip.bit)
             else:
                 scene.shelf.flip(flip.name, flip.bit)
-            scene.shelf.put_back(scene.before)
+            scene.shelf.restore_state(scene.before)
         return ended
 
     def _readers_of(self, flip: Flip, turn: int) -> list[str]:

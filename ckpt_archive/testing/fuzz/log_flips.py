@@ -162,7 +162,7 @@ class Scene:
         self.markers: dict[str, str] = {}
         self.new_clock = ManualClock()
         self.new = _shelf(self.new_clock)
-        self.new.put_back(self.sealed.state())
+        self.new.restore_state(self.sealed.state())
         for key in [key for key in self.new.sizes() if key.startswith(layout.SEQUENCE)]:
             self.new.delete(key)
         for entry in self.records.values():
@@ -187,7 +187,7 @@ class Scene:
             return rows, projected(self.new)
         finally:
             require(not self.new.lost(before), "something was lost")
-            self.new.put_back(before)
+            self.new.restore_state(before)
 
     def without(self, *, is_sealed: bool, key: str) -> Rows:
         """The rows that there are if an object is nothing but noise; checked to lack only what that object tells."""
@@ -262,7 +262,7 @@ class Scene:
                 newest = len([key for key in before[0] if key.startswith(layout.SEQUENCE)])
                 require(turn == len(readers) - 1 and number < newest, "a damaged batch was believed")
             require(not self.sealed.lost(before), "something was lost")
-            self.sealed.put_back(before)
+            self.sealed.restore_state(before)
         return "error"
 
     def _sealed_record(self, flip: Flip) -> str:

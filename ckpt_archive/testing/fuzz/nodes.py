@@ -64,7 +64,7 @@ class Trespass:
             str(error)
             return False
         finally:
-            scene.shelf.put_back(scene.before)
+            scene.shelf.restore_state(scene.before)
             require(snapshot(self._outside) == self._before, "something outside was changed")
         gone = scene.payload(scene.master) - scene.payload(scene.node.staging.root)
         require(not gone or told["how"] in ("record", "folder"), f"{len(gone)} files of checkpoints are lost")

@@ -34,7 +34,7 @@ class Shelf(MemoryStore):
         """The objects that were not there."""
         return [key for key in self._order if key not in before[0]]
 
-    def put_back(self, before: State) -> None:
+    def restore_state(self, before: State) -> None:
         """Be as it was."""
         self._objects = dict(before[0])  # type: ignore[arg-type]
         self._order = list(before[1])
