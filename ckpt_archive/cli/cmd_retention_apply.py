@@ -9,8 +9,8 @@ from ckpt_archive.cli.money import price_book, prices_option
 from ckpt_archive.cli.retention_parameters import policy_option, read_policy
 from ckpt_archive.cli.retention_show import show_plan
 from ckpt_archive.cli.verb import Frame, verb
-from ckpt_archive.errors import ConflictError, InvalidInputError
-from ckpt_archive.retention.apply import Outcome, apply, plan_again
+from ckpt_archive.errors import ConflictError
+from ckpt_archive.retention.apply import Outcome, apply, check_revocable, plan_again
 from ckpt_archive.retention.planning import SHOWN, Plan, make_plan
 from ckpt_archive.retention.voice import DID as _DID
 from ckpt_archive.retention.voice import Voice
@@ -45,11 +45,8 @@ def command(frame: Frame, /, policy: str | None, prices: str, plan_id: str | Non
         plan = plan_again(machine, connection, chosen, plan_id, prices=book, show=show)
     else:
         plan = make_plan(machine, connection, chosen, prices=book, show=show)
-    if yes and plan_id is None and plan.irrevocable and not plan.in_force.is_policy(chosen):
-        raise InvalidInputError(
-            f"nobody can undo this: {plan.irrevocable}",
-            hint=f"Look at `ckpt-archive retention plan`, then say --plan {plan.id} beside --yes.",
-        )
+    if yes and plan_id is None:
+        check_revocable(plan)
     if not yes and not frame.as_json:
         show_plan(frame.screen, plan)
     if plan.is_empty:

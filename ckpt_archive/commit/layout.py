@@ -279,7 +279,8 @@ def policy_applied(number: int) -> str:
     if not 1 <= number <= _MAX_APPLIED:
         raise InvalidInputError(
             f"no policy can have the number {number}",
-            hint=f"{APPLIED}{0:0{_APPLIED_DIGITS}d}.json has the last one and is none of ours: have the storage owner remove it.",
+            hint=f"{APPLIED}{0:0{_APPLIED_DIGITS}d}.json, which has the last one, is none of ours: have its storage owner "
+            "remove it.",
         )
     return f"{APPLIED}{_MAX_APPLIED - number:0{_APPLIED_DIGITS}d}.json"
 

@@ -15,6 +15,7 @@ from ckpt_archive.machine import Machine
 from ckpt_archive.place import Place
 from ckpt_archive.progress import Meter, Progress
 from ckpt_archive.restore.cold import explain_cold
+from ckpt_archive.restore.hidden import hidden_hint
 from ckpt_archive.restore.landing import land
 from ckpt_archive.restore.result import Restored
 from ckpt_archive.restore.selection import Selection
@@ -109,7 +110,8 @@ def fetch_archived(
             # Not "there is no such checkpoint": whoever takes that for a reason to begin anew would lose everything.
             raise IntegrityError(
                 f"{place} is committed, and an object of it is missing: {error.message}",
-                hint="Restore it from a copy of the bucket, or restore another checkpoint, as --fallback does.",
+                hint=f"{hidden_hint(connection.bucket, place)}Restore it from a copy of the bucket, or restore another "
+                "checkpoint, as --fallback does.",
             ) from error
         report.append(done)
 

@@ -14,7 +14,7 @@ from ckpt_archive.commit import layout
 from ckpt_archive.commit.connection import Connection
 from ckpt_archive.commit.fate import read_fates
 from ckpt_archive.commit.marks import mark
-from ckpt_archive.errors import ConflictError
+from ckpt_archive.errors import ConflictError, InvalidInputError
 from ckpt_archive.machine import Machine
 from ckpt_archive.retention.carrying import Done, carry_out
 from ckpt_archive.retention.in_force import Applied, put_in_force, store_text
@@ -73,6 +73,19 @@ def plan_again(
             hint="The policy, the bucket or the archive has changed since: look at `ckpt-archive retention plan` again.",
         )
     return plan
+
+
+def check_revocable(plan: Plan) -> None:
+    """Refuse what nobody could undo, of a policy that is not in force yet: somebody must have seen it.
+
+    Raises:
+        InvalidInputError: If the plan leads to such locks.
+    """
+    if plan.irrevocable and not plan.in_force.is_policy(plan.policy):
+        raise InvalidInputError(
+            f"nobody can undo this: {plan.irrevocable}",
+            hint=f"Look at `ckpt-archive retention plan`, then say --plan {plan.id} beside --yes.",
+        )
 
 
 def apply(voice: Voice, plan: Plan, *, on_run: Callable[[str], None] = lambda run: None) -> Outcome:

@@ -316,7 +316,7 @@ def tags_compared(connection: Connection, policy: Policy, in_force: InForce) -> 
 def foreign_problems(rules: RuleDifference, prefix: str) -> list[str]:
     """Rules that may end what the archive keeps, whatever its policy says: of others, or with ids that look like ours."""
     return [
-        f"the lifecycle rule {raw.get('ID')!r} may end data of this archive, and is none of ours although it is named so: remove it"
+        f"the lifecycle rule {raw.get('ID')!r}, which is not ours although it is named so, may end data of this archive"
         for raw in rules.remove
         if not does_as_its_tag_says(raw, prefix) and any(endangers(raw, f"{prefix}{folder}") for folder in _FOR_GOOD)
     ] + [

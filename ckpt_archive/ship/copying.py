@@ -119,7 +119,7 @@ def copy_run(
 ) -> CopyReport:
     """Copy a run, or some of its checkpoints.
 
-    Costs per checkpoint that is there already two small reads; for others one read more per 8 MiB than a push of the same.
+    Costs per checkpoint that is there already two small reads; for others one read more per 4 MiB than a push of the same.
 
     Args:
         machine: Runs the requests.

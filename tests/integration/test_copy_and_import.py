@@ -170,6 +170,7 @@ def test_an_adopted_checkpoint_with_strange_names_is_fetched_by_a_script_and_all
     done = subprocess.run(["sh"], input=script, cwd=tmp_path / "script", text=True, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
     assert read_tree(tmp_path / "script") == files
+    cli("--archive", url, "index", "sync")
     cli("--archive", url, "index", "rebuild")
     cli("--archive", url, "index", "check", "--all")
     (line,) = cli("--archive", url, "usage")

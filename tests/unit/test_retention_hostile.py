@@ -9,7 +9,8 @@ from ckpt_archive.commit import layout
 from ckpt_archive.commit.fate import LAST_GENERATION, fold
 from ckpt_archive.errors import IntegrityError, InvalidInputError
 from ckpt_archive.place import Place
-from ckpt_archive.retention.apply import apply
+from ckpt_archive.restore.hidden import hidden_hint
+from ckpt_archive.retention.apply import apply, check_revocable
 from ckpt_archive.retention.execute import MARGIN, find_endings
 from ckpt_archive.retention.holding import hold, release
 from ckpt_archive.retention.in_force import read_in_force
@@ -198,7 +199,11 @@ def test_locks_that_nobody_can_undo_are_told_of() -> None:
     plan = archived.plan(chosen)
     assert "recent for 300 days" in plan.irrevocable
     assert "until 20" in plan.irrevocable
+    with pytest.raises(InvalidInputError, match="nobody can undo this") as caught:
+        check_revocable(plan)
+    assert f"--plan {plan.id}" in caught.value.hint
     archived.apply(chosen)
+    check_revocable(archived.plan(chosen))
     assert not archived.plan(chosen).irrevocable
     assert not archived.plan(policy(POLICY)).irrevocable
 
@@ -247,3 +252,17 @@ class _Sleeping:
 
     def sleep(self, seconds: float) -> None:
         self._inner.sleep(seconds)
+
+
+def test_what_a_delete_marker_hides_is_said() -> None:
+    archived = Archived(versioned=True)
+    places = archived.commit_many(3)
+    assert archived.bucket is not None
+    (old,) = {item.version_id for item in archived.bucket.versions(archived.keys(places[0])[0])}
+    assert not hidden_hint(archived.bucket, places[0])
+    for key in archived.keys(places[0])[:1]:
+        archived.store.delete(key)
+    hint = hidden_hint(archived.bucket, places[0])
+    assert "Somebody deleted 1 of its objects on 2026-03-01" in hint
+    assert f"such as {old} of data/run-a/" in hint
+    assert not archived.fate(places[0]).has_ended

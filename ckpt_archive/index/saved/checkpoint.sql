@@ -13,7 +13,9 @@ changes AS (
   SELECT
     kind,
     until_at,
-    ROW_NUMBER() OVER (ORDER BY CASE WHEN kind = 'ended' THEN 0 ELSE 1 END, recorded_at DESC, happened_at DESC, event_id DESC) AS newness
+    ROW_NUMBER() OVER (
+      ORDER BY CASE WHEN kind = 'ended' THEN 0 ELSE 1 END, recorded_at DESC, happened_at DESC, event_id DESC
+    ) AS newness
   FROM events
   WHERE kind IN ('ending', 'ended', 'dropped', 'undropped')
     AND run = :run AND attempt = CAST(:attempt AS bigint) AND step = CAST(:step AS bigint)

@@ -5,11 +5,17 @@
 -- param project text = '': only this project; empty: all
 WITH told AS (
   -- One kind at a time: rows lie by kind, so each of these reads its own rows only.
-  SELECT run, attempt, step, kind, outcome, reason, until_at, recorded_at, happened_at, event_id FROM events WHERE kind = 'ending'
+  SELECT run, attempt, step, kind, outcome, reason, until_at, recorded_at, happened_at, event_id
+  FROM events
+  WHERE kind = 'ending'
   UNION ALL
-  SELECT run, attempt, step, kind, outcome, reason, until_at, recorded_at, happened_at, event_id FROM events WHERE kind = 'dropped'
+  SELECT run, attempt, step, kind, outcome, reason, until_at, recorded_at, happened_at, event_id
+  FROM events
+  WHERE kind = 'dropped'
   UNION ALL
-  SELECT run, attempt, step, kind, outcome, reason, until_at, recorded_at, happened_at, event_id FROM events WHERE kind = 'undropped'
+  SELECT run, attempt, step, kind, outcome, reason, until_at, recorded_at, happened_at, event_id
+  FROM events
+  WHERE kind = 'undropped'
 ),
 gone AS (
   SELECT DISTINCT run, attempt, step FROM events WHERE kind = 'ended'
@@ -41,7 +47,9 @@ holds AS (
     attempt,
     step,
     kind,
-    ROW_NUMBER() OVER (PARTITION BY run, attempt, step, subject ORDER BY recorded_at DESC, happened_at DESC, event_id DESC) AS newness
+    ROW_NUMBER() OVER (
+      PARTITION BY run, attempt, step, subject ORDER BY recorded_at DESC, happened_at DESC, event_id DESC
+    ) AS newness
   FROM cases
 ),
 held AS (

@@ -23,7 +23,9 @@ cases AS (
     actor,
     reason,
     until_at,
-    ROW_NUMBER() OVER (PARTITION BY run, attempt, step, subject ORDER BY recorded_at DESC, happened_at DESC, event_id DESC) AS newness
+    ROW_NUMBER() OVER (
+      PARTITION BY run, attempt, step, subject ORDER BY recorded_at DESC, happened_at DESC, event_id DESC
+    ) AS newness
   FROM told
 )
 SELECT run, attempt, step, subject AS case_id, recorded_at AS held_since, actor, reason, until_at

@@ -15,7 +15,9 @@ changes AS (
     attempt,
     step,
     kind,
-    ROW_NUMBER() OVER (PARTITION BY run, attempt, step ORDER BY recorded_at DESC, happened_at DESC, event_id DESC) AS newness
+    ROW_NUMBER() OVER (
+      PARTITION BY run, attempt, step ORDER BY recorded_at DESC, happened_at DESC, event_id DESC
+    ) AS newness
   FROM told
 ),
 classes AS (
@@ -24,7 +26,9 @@ classes AS (
     attempt,
     step,
     outcome,
-    ROW_NUMBER() OVER (PARTITION BY run, attempt, step ORDER BY recorded_at DESC, happened_at DESC, event_id DESC) AS newness
+    ROW_NUMBER() OVER (
+      PARTITION BY run, attempt, step ORDER BY recorded_at DESC, happened_at DESC, event_id DESC
+    ) AS newness
   FROM events
   WHERE kind = 'classed'
 ),

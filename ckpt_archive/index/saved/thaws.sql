@@ -22,7 +22,9 @@ asked AS (
     actor,
     subject,
     until_at,
-    ROW_NUMBER() OVER (PARTITION BY run, attempt, step ORDER BY recorded_at DESC, happened_at DESC, event_id DESC) AS newness
+    ROW_NUMBER() OVER (
+      PARTITION BY run, attempt, step ORDER BY recorded_at DESC, happened_at DESC, event_id DESC
+    ) AS newness
   FROM told
 )
 SELECT recorded_at AS requested_at, actor, run, attempt, step, subject AS tier, until_at AS promised_at
