@@ -61,6 +61,8 @@ def command(frame: Frame, /, policy: str | None, prices: str, form: str, out: st
     machine, book = compose.system_machine(), price_book(prices)
     plan = make_plan(machine, connection, chosen, prices=book, show=show)
     show_plan(frame.screen, plan, find_orphans(connection, machine, store_time(connection.store)), book)
+    for text in lacking(chosen, connection.bucket):
+        frame.screen.note(text)
 
 
 def _terraform(frame: Frame, policy: Policy, out: str) -> None:

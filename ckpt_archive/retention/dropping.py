@@ -81,7 +81,10 @@ def look(machine: Machine, connection: Connection, policy: Policy, selection: Se
     _refuse(policy, run, chosen, selection)
     before = tuple((item.place, item.fate.ends_at) for item in chosen if item.fate.ends_at and _is_dropped(item))
     rest = [item for item in chosen if not _is_dropped(item)]
-    changes = _plan(machine, connection, policy, run, [replace(item, fate=_as_dropped(item)) for item in rest]).changes
+    said = [replace(item, fate=_as_dropped(item)) for item in rest]
+    plan = _plan(machine, connection, policy, run, said)
+    _refuse_without_data(plan, said)
+    changes = plan.changes
     ends = [change.ends_after for change in changes if change.ends_after is not None]
     return Droppable(
         selection=selection,
@@ -125,6 +128,7 @@ def drop(
     todo = [item for item in chosen if not _is_dropped(item)]
     said = [replace(item, fate=_as_dropped(item)) for item in todo]
     plan = _plan(machine, connection, policy, run, said)
+    _refuse_without_data(plan, said)
     _say(voice, [item for item in todo if item.fate.assigned != TRASH], plan, run.now, reason)
     done = Done()
     carry_out(voice, policy, plan, done)
@@ -169,6 +173,23 @@ def _refuse(policy: Policy, run: RunSurvey, chosen: Iterable[Surveyed], selectio
     raise ConflictError(
         f"nothing was dropped: {'; '.join(problems[:_NAMED])}{more}",
         hint="Leave these out with --steps; --whole-run drops the newest too, and release ends a hold.",
+    )
+
+
+def _refuse_without_data(plan: RunPlan, said: Sequence[Surveyed]) -> None:
+    """Refuse what has no data of its own in the archive: it was adopted in place, or its data is gone.
+
+    Raises:
+        ConflictError: Naming each.
+    """
+    planned = {change.place for change in plan.changes}
+    empty = [str(item.place) for item in said if item.fate.is_open and item.place not in planned]
+    if not empty:
+        return
+    more = f"; and {len(empty) - _NAMED} more" if len(empty) > _NAMED else ""
+    raise ConflictError(
+        f"nothing was dropped: the archive holds no data of {'; '.join(empty[:_NAMED])}{more}",
+        hint="What was adopted in place lies where it lay before, and is not ours to remove. Leave it out with --steps.",
     )
 
 

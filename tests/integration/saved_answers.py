@@ -26,7 +26,7 @@ class Asked:
     def events(self, *kinds: str) -> list[Row]:
         """Events of these kinds in the order in which they were recorded."""
         told = [row for row in self.rows["events"] if row["kind"] in kinds or not kinds]
-        return sorted(told, key=lambda row: (row["recorded_at"], row["event_id"]))
+        return sorted(told, key=lambda row: (row["recorded_at"], row["happened_at"], row["event_id"]))
 
     def wanted(self, row: Row, *names: str) -> bool:
         """Whether a row has the values of these parameters, where they say anything."""

@@ -13,7 +13,7 @@ from ckpt_archive.errors import ConflictError, IntegrityError, InvalidInputError
 from ckpt_archive.place import Place
 from ckpt_archive.retention.holding import hold
 from ckpt_archive.retention.plan import plan_run
-from ckpt_archive.retention.policy_file import load
+from ckpt_archive.retention.policy_file import load, preset
 from ckpt_archive.retention.survey import basis_of, survey_run
 from ckpt_archive.ship.adopting import Adopted, adopt, base_of, check_foreign, find_candidates
 from ckpt_archive.store.memory import MemoryStore
@@ -300,3 +300,13 @@ def test_a_hold_is_of_the_objects_themselves() -> None:
     report = hold(local_machine(), connection, "run", Place("run", 0, 1), "C-1", "why", "somebody")
     assert (report.objects, report.gone) == (1, ())
     assert bucket.read_lock("checkpoint-1/model").legal_hold
+
+
+def test_what_was_adopted_is_not_ours_to_drop(store: MemoryStore, tmp_path: Path) -> None:
+    run_import(store)
+    archive = archive_on(store)
+    for step in (1000, 1001, 1002):  # the newest ones are refused for another reason
+        archive.push(str(write_tree(tmp_path / str(step), FILES)), run="run", step=step)
+    with pytest.raises(ConflictError, match="holds no data of run step 100"):
+        archive.retention.drop(preset("default"), "run", 100, 100, reason="no use")
+    assert {info.state for info in archive.checkpoints("run")} == {"kept"}

@@ -6,6 +6,12 @@ from ckpt_archive.retention.lacking import lacking
 from ckpt_archive.retention.policy_file import load
 from ckpt_archive.testing.retaining import Archived
 
+
+@pytest.fixture
+def archived() -> Archived:
+    return Archived()
+
+
 LOCKED = '[classes.x]\nkeep_for = "14d"\nlock = { mode = "GOVERNANCE", for = "2d" }\n'
 COLD = 'cold = "file:///mnt/cold"\n[classes.x]\nkeep_for = "140d"\ntransitions = [{ after = "30d", to = "COLD" }]\n'
 NO_DEFAULT = '[classes.x]\nkeep_for = "14d"\n[classes.y]\nkeep_for = "2d"\n'
