@@ -8,14 +8,14 @@ from ckpt_archive.place import Place
 if TYPE_CHECKING:
     from ckpt_archive.commit.connection import Connection
     from ckpt_archive.machine import Machine
-    from ckpt_archive.retention.apply import Outcome
-    from ckpt_archive.retention.assigning import Assigned
-    from ckpt_archive.retention.drift import DriftReport
-    from ckpt_archive.retention.dropping import Dropped
-    from ckpt_archive.retention.holding import Report
-    from ckpt_archive.retention.planning import Plan
-    from ckpt_archive.retention.policy import Policy
-    from ckpt_archive.retention.undropping import Undropped
+    from ckpt_archive.retention.by_hand.assigning import Assigned
+    from ckpt_archive.retention.by_hand.dropping import Dropped
+    from ckpt_archive.retention.by_hand.holding import Report
+    from ckpt_archive.retention.by_hand.undropping import Undropped
+    from ckpt_archive.retention.passes.apply import Outcome
+    from ckpt_archive.retention.plans.drift import DriftReport
+    from ckpt_archive.retention.plans.planning import Plan
+    from ckpt_archive.retention.policy.values import Policy
 
 # As in `archive`: what brings in the AWS SDK is imported where it is first needed.
 
@@ -44,7 +44,7 @@ class Retention:
 
     def in_force(self) -> "Policy | None":
         """The policy that maintenance carries out; None before one was ever applied."""
-        from ckpt_archive.retention import in_force
+        from ckpt_archive.retention.policy import in_force
 
         connection = self._connect()
         applied = in_force.read_in_force(connection.store, connection.archive_id).applied
@@ -61,7 +61,7 @@ class Retention:
             InvalidInputError: If the bucket would have too many rules.
             UnavailableError: If the store does not answer.
         """
-        from ckpt_archive.retention.planning import make_plan
+        from ckpt_archive.retention.plans.planning import make_plan
 
         return make_plan(self._machine, self._connect(), policy, show=show)
 
@@ -73,8 +73,8 @@ class Retention:
             IntegrityError: If the server made something else of the rules: the old ones were put back.
             UnavailableError: If the store does not answer: apply again.
         """
-        from ckpt_archive.retention.apply import apply, plan_again
-        from ckpt_archive.retention.voice import Voice
+        from ckpt_archive.retention.passes.apply import apply, plan_again
+        from ckpt_archive.retention.passes.voice import Voice
 
         connection = self._connect()
         again = plan_again(self._machine, connection, plan.policy, plan.id)
@@ -82,7 +82,7 @@ class Retention:
 
     def drift(self, policy: "Policy", *, tags: bool = False) -> "DriftReport":
         """Compare the bucket and the archive with a policy, both ways; with `tags` object by object."""
-        from ckpt_archive.retention.drift import find_drift
+        from ckpt_archive.retention.plans.drift import find_drift
 
         return find_drift(self._machine, self._connect(), policy, tags=tags)
 
@@ -95,7 +95,7 @@ class Retention:
             InvalidInputError: If the policy has no such class.
             NotFoundError: If the checkpoint is not committed.
         """
-        from ckpt_archive.retention.assigning import assign
+        from ckpt_archive.retention.by_hand.assigning import assign
 
         place = self._find(run, step, attempt)
         return assign(self._machine, self._connect(), policy, place, class_name, reason=reason, actor=self._actor)
@@ -112,7 +112,7 @@ class Retention:
             InvalidInputError: If the case can not be one.
             UnavailableError: If the store does not answer: hold again.
         """
-        from ckpt_archive.retention.holding import hold
+        from ckpt_archive.retention.by_hand.holding import hold
 
         place = None if step is None else self._find(run, step, attempt)
         return hold(self._machine, self._connect(), run, place, case, reason, self._actor)
@@ -121,7 +121,7 @@ class Retention:
         self, run: str, step: int | None = None, *, case: str, reason: str, attempt: int | None = None
     ) -> "Report":
         """Take a hold back; what is held for other cases too stays held. Raises as `hold`."""
-        from ckpt_archive.retention.holding import release
+        from ckpt_archive.retention.by_hand.holding import release
 
         place = None if step is None else self._find(run, step, attempt)
         return release(self._machine, self._connect(), run, place, case, reason, self._actor)
@@ -144,8 +144,8 @@ class Retention:
             NotFoundError: If there is no such checkpoint.
             UnavailableError: If the store does not answer: drop again.
         """
-        from ckpt_archive.retention.dropping import drop
-        from ckpt_archive.retention.selection import Selection
+        from ckpt_archive.retention.by_hand.dropping import drop
+        from ckpt_archive.retention.by_hand.selection import Selection
 
         selection = Selection(run, first, last, attempt, whole_run=whole_run)
         return drop(self._machine, self._connect(), policy, selection, reason=reason, actor=self._actor)
@@ -160,8 +160,8 @@ class Retention:
         attempt: int | None = None,
     ) -> "Undropped":
         """Take a drop back while there is time; the result says for what it came too late."""
-        from ckpt_archive.retention.selection import Selection
-        from ckpt_archive.retention.undropping import undrop
+        from ckpt_archive.retention.by_hand.selection import Selection
+        from ckpt_archive.retention.by_hand.undropping import undrop
 
         selection = Selection(run, first, last, attempt)
         return undrop(self._machine, self._connect(), selection, reason=reason, actor=self._actor)

@@ -13,7 +13,7 @@ from ckpt_archive.local.ring import evict, least_kept, saves_count, scan
 from ckpt_archive.local.seal import Draft, SealOutcome, open_draft
 from ckpt_archive.local.staging import RunStaging
 from ckpt_archive.participant import RunSettings
-from ckpt_archive.retention.forecast import Forecaster
+from ckpt_archive.retention.money.forecast import Forecaster
 from ckpt_archive.settings import reused_key
 from ckpt_archive.strictjson import Json
 

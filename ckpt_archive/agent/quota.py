@@ -19,9 +19,9 @@ from ckpt_archive.commit.connection import Connection
 from ckpt_archive.errors import ConflictError, DeniedError, IntegrityError, InvalidInputError, NotFoundError
 from ckpt_archive.local.ring import SealedShare
 from ckpt_archive.machine import Machine
-from ckpt_archive.retention.in_force import read_in_force, read_policy
-from ckpt_archive.retention.policy import Quota
-from ckpt_archive.retention.quotas import Standing, stored_bytes, wanted
+from ckpt_archive.retention.money.quotas import Standing, stored_bytes, wanted
+from ckpt_archive.retention.policy.in_force import read_in_force, read_policy
+from ckpt_archive.retention.policy.values import Quota
 
 _log = logging.getLogger(__name__)
 

@@ -24,8 +24,8 @@ from ckpt_archive.executor import Executor
 from ckpt_archive.machine import Machine
 from ckpt_archive.names import MAX_ATTEMPT, RUN_NAME
 from ckpt_archive.place import Place
-from ckpt_archive.retention.orphans import find_orphans, steps_of, summary
-from ckpt_archive.retention.prices import shipped
+from ckpt_archive.retention.engineless.orphans import find_orphans, steps_of, summary
+from ckpt_archive.retention.money.prices import shipped
 from ckpt_archive.settings import LAUNCH_KEY
 from ckpt_archive.store.protocol import Store, UploadInfo, list_all, list_folders
 

@@ -6,8 +6,8 @@ from ckpt_archive.audit.doctor_finding import DoctorFinding
 from ckpt_archive.commit import catalog
 from ckpt_archive.commit.connection import Connection
 from ckpt_archive.errors import IntegrityError, InvalidInputError, NotFoundError
-from ckpt_archive.retention.in_force import read_in_force, read_policy
-from ckpt_archive.retention.quotas import PROJECT, RUN, Standing, quota_of, stored_bytes
+from ckpt_archive.retention.money.quotas import PROJECT, RUN, Standing, quota_of, stored_bytes
+from ckpt_archive.retention.policy.in_force import read_in_force, read_policy
 
 _COMMAND = "ckpt-archive usage --by {scope}   (drop what nobody wants, or raise the quota and apply the policy)"
 

@@ -14,8 +14,8 @@ from ckpt_archive.cli.progress import size_text
 from ckpt_archive.cli.retention_parameters import counting_policy, reason_option, steps_option
 from ckpt_archive.cli.verb import Frame, verb
 from ckpt_archive.place import Place
-from ckpt_archive.retention import dropping
-from ckpt_archive.retention.selection import Selection
+from ckpt_archive.retention.by_hand import dropping
+from ckpt_archive.retention.by_hand.selection import Selection
 from ckpt_archive.settings import Environment
 
 _COLUMNS = (

@@ -10,10 +10,10 @@ from ckpt_archive.cli.retention_parameters import policy_option, read_policy
 from ckpt_archive.cli.retention_show import show_plan
 from ckpt_archive.cli.verb import Frame, verb
 from ckpt_archive.errors import ConflictError
-from ckpt_archive.retention.apply import Outcome, apply, check_revocable, plan_again
-from ckpt_archive.retention.planning import SHOWN, Plan, make_plan
-from ckpt_archive.retention.voice import DID as _DID
-from ckpt_archive.retention.voice import Voice
+from ckpt_archive.retention.passes.apply import Outcome, apply, check_revocable, plan_again
+from ckpt_archive.retention.passes.voice import DID as _DID
+from ckpt_archive.retention.passes.voice import Voice
+from ckpt_archive.retention.plans.planning import SHOWN, Plan, make_plan
 from ckpt_archive.settings import Environment
 
 

@@ -7,7 +7,7 @@ from ckpt_archive.archive import Archive
 from ckpt_archive.cli.parameters import attempt_option, run_argument
 from ckpt_archive.cli.retention_parameters import counting_policy, policy_option, reason_option
 from ckpt_archive.cli.verb import Frame, verb
-from ckpt_archive.retention.assigning import NO_CLASS, assign
+from ckpt_archive.retention.by_hand.assigning import NO_CLASS, assign
 from ckpt_archive.settings import Environment
 
 

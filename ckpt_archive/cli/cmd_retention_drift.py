@@ -10,8 +10,8 @@ from ckpt_archive.cli.columns import text_column
 from ckpt_archive.cli.exits import FINDINGS
 from ckpt_archive.cli.retention_parameters import policy_option, read_policy
 from ckpt_archive.cli.verb import Frame, verb
-from ckpt_archive.retention.drift import What, find_drift
-from ckpt_archive.retention.lacking import lacking
+from ckpt_archive.retention.plans.drift import What, find_drift
+from ckpt_archive.retention.plans.lacking import lacking
 
 _COLUMNS = (text_column("what"), text_column("subject"), text_column("text"))
 

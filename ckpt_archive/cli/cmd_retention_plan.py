@@ -13,12 +13,12 @@ from ckpt_archive.cli.retention_show import show_plan
 from ckpt_archive.cli.verb import Frame, verb
 from ckpt_archive.commit.event import store_time
 from ckpt_archive.errors import InvalidInputError, NotFoundError
-from ckpt_archive.retention.apply import tags_in_use
-from ckpt_archive.retention.lacking import lacking
-from ckpt_archive.retention.orphans import find_orphans
-from ckpt_archive.retention.planning import CKPT_ARCHIVE, SHOWN, make_plan
-from ckpt_archive.retention.policy import Policy
-from ckpt_archive.retention.tfvars import FILE_NAME, encode, variables_file
+from ckpt_archive.retention.engineless.orphans import find_orphans
+from ckpt_archive.retention.passes.apply import tags_in_use
+from ckpt_archive.retention.plans.lacking import lacking
+from ckpt_archive.retention.plans.planning import CKPT_ARCHIVE, SHOWN, make_plan
+from ckpt_archive.retention.policy.values import Policy
+from ckpt_archive.retention.rules.tfvars import FILE_NAME, encode, variables_file
 
 _TERRAFORM = "terraform"
 

@@ -7,7 +7,7 @@ from ckpt_archive.archive import Archive
 from ckpt_archive.cli.holds import case_option, held_place, reason_option, row_of, what
 from ckpt_archive.cli.parameters import attempt_option, run_argument
 from ckpt_archive.cli.verb import Frame, verb
-from ckpt_archive.retention.holding import release
+from ckpt_archive.retention.by_hand.holding import release
 from ckpt_archive.settings import Environment
 
 

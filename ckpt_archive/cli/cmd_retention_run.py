@@ -20,15 +20,15 @@ from ckpt_archive.commit.event import store_time
 from ckpt_archive.machine import Machine
 from ckpt_archive.place import Place
 from ckpt_archive.progress import Meter
-from ckpt_archive.retention import in_force
-from ckpt_archive.retention.cooling import Cooling, cool, find_coolings, second_root
-from ckpt_archive.retention.execute import Ending, check_margin, find_endings, remove
-from ckpt_archive.retention.mending import mend
-from ckpt_archive.retention.orphans import Orphan, find_orphans
-from ckpt_archive.retention.policy import Policy
-from ckpt_archive.retention.rules import ours
-from ckpt_archive.retention.sweeping import Litter, find_litter, sweep
-from ckpt_archive.retention.voice import Voice
+from ckpt_archive.retention.engineless.cooling import Cooling, cool, find_coolings, second_root
+from ckpt_archive.retention.engineless.execute import Ending, check_margin, find_endings, remove
+from ckpt_archive.retention.engineless.mending import mend
+from ckpt_archive.retention.engineless.orphans import Orphan, find_orphans
+from ckpt_archive.retention.engineless.sweeping import Litter, find_litter, sweep
+from ckpt_archive.retention.passes.voice import Voice
+from ckpt_archive.retention.policy import in_force
+from ckpt_archive.retention.policy.values import Policy
+from ckpt_archive.retention.rules.rules import ours
 from ckpt_archive.settings import Environment
 from ckpt_archive.store.file import files_of
 from ckpt_archive.store.protocol import ObjectInfo

@@ -10,12 +10,12 @@ from ckpt_archive.cli.money import price_book, prices_option, usd_column
 from ckpt_archive.cli.parameters import duration
 from ckpt_archive.cli.verb import Frame, verb
 from ckpt_archive.errors import InvalidInputError
-from ckpt_archive.retention.grid import duration_text, finest_seconds, grids
-from ckpt_archive.retention.policy_file import FILE_NAME, PRESETS, find_policy
-from ckpt_archive.retention.policy_units import read_bytes
-from ckpt_archive.retention.prices import SSD, STANDARD, PriceBook
-from ckpt_archive.retention.simulate import Outcome, Scenario, everything_on_ssd, for_ever, simulate
-from ckpt_archive.retention.workload import Workload
+from ckpt_archive.retention.money.grid import duration_text, finest_seconds, grids
+from ckpt_archive.retention.money.prices import SSD, STANDARD, PriceBook
+from ckpt_archive.retention.money.simulate import Outcome, Scenario, everything_on_ssd, for_ever, simulate
+from ckpt_archive.retention.money.workload import Workload
+from ckpt_archive.retention.policy.file import FILE_NAME, PRESETS, find_policy
+from ckpt_archive.retention.policy.units import read_bytes
 from ckpt_archive.strictjson import Json
 
 _MONTH_DAYS = 31
@@ -107,7 +107,7 @@ def command(
     outcomes = [simulate(scenario, workload, book) for scenario in _scenarios(policies, book)]
     rows = [_row(outcome, outcomes[0], workload, book) for outcome in outcomes]
     if plot is not None:
-        from ckpt_archive.retention.plot import draw  # noqa: PLC0415  (needed seldom, and only where it is asked for)
+        from ckpt_archive.retention.money.plot import draw  # noqa: PLC0415  (needed seldom, and only where it is asked for)
 
         image = draw(outcomes, workload, book, image_format)
         with open(plot, "wb") as file:

@@ -15,7 +15,7 @@ from ckpt_archive.commit import catalog
 from ckpt_archive.commit.endings import check_not_over
 from ckpt_archive.restore.selection import Selection
 from ckpt_archive.retention import thawing
-from ckpt_archive.retention.prices import BOOKS, PriceBook
+from ckpt_archive.retention.money.prices import BOOKS, PriceBook
 from ckpt_archive.retention.thawing import Share
 from ckpt_archive.settings import Environment
 from ckpt_archive.store.bucket import Warmth

@@ -9,8 +9,8 @@ from ckpt_archive.cli.exits import FINDINGS
 from ckpt_archive.cli.parameters import run_argument
 from ckpt_archive.cli.retention_parameters import steps_option
 from ckpt_archive.cli.verb import Frame, verb
-from ckpt_archive.retention.selection import Selection
-from ckpt_archive.retention.undropping import undrop
+from ckpt_archive.retention.by_hand.selection import Selection
+from ckpt_archive.retention.by_hand.undropping import undrop
 from ckpt_archive.settings import Environment
 
 _COLUMNS = (

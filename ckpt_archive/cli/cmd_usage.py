@@ -15,10 +15,10 @@ from ckpt_archive.commit.connection import Connection
 from ckpt_archive.errors import NotFoundError
 from ckpt_archive.index.query.answer import Answer
 from ckpt_archive.place import Place
-from ckpt_archive.retention.in_force import read_in_force, read_policy
-from ckpt_archive.retention.policy import Quota
-from ckpt_archive.retention.quotas import PROJECT, RUN, quota_of
-from ckpt_archive.retention.usage import BY, Usage, Written, fates_of, read_written, summarize
+from ckpt_archive.retention.money.quotas import PROJECT, RUN, quota_of
+from ckpt_archive.retention.money.usage import BY, Usage, Written, fates_of, read_written, summarize
+from ckpt_archive.retention.policy.in_force import read_in_force, read_policy
+from ckpt_archive.retention.policy.values import Quota
 from ckpt_archive.strictjson import Json
 
 _COUNTED = (

@@ -8,7 +8,7 @@ from ckpt_archive.archive import Archive
 from ckpt_archive.cli.columns import Value
 from ckpt_archive.errors import InvalidInputError
 from ckpt_archive.place import Place
-from ckpt_archive.retention.holding import Report
+from ckpt_archive.retention.by_hand.holding import Report
 
 case_option = click.option(
     "--case", required=True, metavar="ID", help="The case: 1 to 64 letters, digits, '.', '_' and '-'."

@@ -6,7 +6,7 @@ import click
 
 from ckpt_archive.cli.columns import Column
 from ckpt_archive.errors import InvalidInputError
-from ckpt_archive.retention.prices import BOOKS, PriceBook, parse, shipped
+from ckpt_archive.retention.money.prices import BOOKS, PriceBook, parse, shipped
 
 _MOST_BYTES = 1 << 20
 

@@ -5,10 +5,10 @@ import re
 import click
 
 from ckpt_archive.commit.connection import Connection
-from ckpt_archive.retention.in_force import read_in_force
-from ckpt_archive.retention.in_force import read_policy as read_policy_in_force
-from ckpt_archive.retention.policy import Policy
-from ckpt_archive.retention.policy_file import FILE_NAME, MAX_FILE_BYTES, PRESETS, find_policy
+from ckpt_archive.retention.policy.file import FILE_NAME, MAX_FILE_BYTES, PRESETS, find_policy
+from ckpt_archive.retention.policy.in_force import read_in_force
+from ckpt_archive.retention.policy.in_force import read_policy as read_policy_in_force
+from ckpt_archive.retention.policy.values import Policy
 
 
 def step_range(text: str) -> tuple[int, int]:

@@ -10,11 +10,11 @@ from ckpt_archive.cli.columns import Value
 from ckpt_archive.cli.money import usd_text
 from ckpt_archive.cli.output import Screen
 from ckpt_archive.cli.progress import size_text
-from ckpt_archive.retention.orphans import Orphan, summary
-from ckpt_archive.retention.plan import Change, Kind
-from ckpt_archive.retention.planning import Amount, Plan
-from ckpt_archive.retention.prices import PriceBook
-from ckpt_archive.retention.rules import LifecycleRule, RuleDifference
+from ckpt_archive.retention.engineless.orphans import Orphan, summary
+from ckpt_archive.retention.money.prices import PriceBook
+from ckpt_archive.retention.plans.plan import Change, Kind
+from ckpt_archive.retention.plans.planning import Amount, Plan
+from ckpt_archive.retention.rules.rules import LifecycleRule, RuleDifference
 from ckpt_archive.store.bucket import RawRule
 
 _SIGNS = {

@@ -4,8 +4,8 @@ from ckpt_archive.commit.connection import Connection
 from ckpt_archive.machine import Machine
 from ckpt_archive.maintain.budget import Budget
 from ckpt_archive.maintain.report import StepReport
-from ckpt_archive.retention.periodic import Passed, go_through
-from ckpt_archive.retention.voice import DID, Voice
+from ckpt_archive.retention.passes.periodic import Passed, go_through
+from ckpt_archive.retention.passes.voice import DID, Voice
 
 RETENTION = "retention"
 

@@ -19,7 +19,7 @@ from ckpt_archive.machine import Machine
 from ckpt_archive.place import Place
 from ckpt_archive.progress import Meter, Progress, ProgressEvent
 from ckpt_archive.restore.selection import Selection
-from ckpt_archive.retention.prices import PriceBook
+from ckpt_archive.retention.money.prices import PriceBook
 from ckpt_archive.store.bucket import Temperature, Warmth
 from ckpt_archive.store.file import files_of
 from ckpt_archive.strictjson import Json

@@ -13,13 +13,13 @@ from ckpt_archive.commit.launch import LaunchRequest, Resumption, open_launch
 from ckpt_archive.contribution import Contribution
 from ckpt_archive.machine import Machine
 from ckpt_archive.place import Place
-from ckpt_archive.retention.apply import Outcome, apply
-from ckpt_archive.retention.plan import Kind
-from ckpt_archive.retention.planning import Plan, make_plan
-from ckpt_archive.retention.policy import TAG_KEY, Policy, midnight_after
-from ckpt_archive.retention.policy_file import load
-from ckpt_archive.retention.rules import LifecycleRule
-from ckpt_archive.retention.voice import Voice
+from ckpt_archive.retention.passes.apply import Outcome, apply
+from ckpt_archive.retention.passes.voice import Voice
+from ckpt_archive.retention.plans.plan import Kind
+from ckpt_archive.retention.plans.planning import Plan, make_plan
+from ckpt_archive.retention.policy.file import load
+from ckpt_archive.retention.policy.values import TAG_KEY, Policy, midnight_after
+from ckpt_archive.retention.rules.rules import LifecycleRule
 from ckpt_archive.store.bucket import Bucket
 from ckpt_archive.store.memory import MemoryStore
 from ckpt_archive.store.memory_bucket import MemoryBucket

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from ckpt_archive.errors import InvalidInputError
-from ckpt_archive.retention.policy_file import PRESETS, load
-from ckpt_archive.retention.storage_classes import STORAGE_CLASSES
+from ckpt_archive.retention.policy.file import PRESETS, load
+from ckpt_archive.retention.policy.storage_classes import STORAGE_CLASSES
 
 PAGE = (Path(__file__).parents[2] / "docs" / "retention.md").read_text(encoding="utf-8")
 FILES = re.findall(r"^```toml\n(version|\[classes)(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)

@@ -43,9 +43,9 @@ _MENDER = """
 from datetime import timedelta
 from ckpt_archive import Archive, compose
 from ckpt_archive.commit.event import store_time
-from ckpt_archive.retention.mending import mend
-from ckpt_archive.retention.orphans import find_orphans
-from ckpt_archive.retention.voice import Voice
+from ckpt_archive.retention.engineless.mending import mend
+from ckpt_archive.retention.engineless.orphans import find_orphans
+from ckpt_archive.retention.passes.voice import Voice
 
 connection, machine = Archive.open().connection, compose.system_machine()
 # As if all were older than it is.

@@ -11,8 +11,8 @@ from ckpt_archive.commit.fating import Told, read_statement
 from ckpt_archive.errors import DeniedError
 from ckpt_archive.machine import Machine
 from ckpt_archive.place import Place
-from ckpt_archive.retention.holding import hold, release
-from ckpt_archive.retention.policy import DAY, TAG_KEY, midnight_after
+from ckpt_archive.retention.by_hand.holding import hold, release
+from ckpt_archive.retention.policy.values import DAY, TAG_KEY, midnight_after
 from ckpt_archive.store.bucket import Bucket
 from ckpt_archive.store.open import bucket_of
 from ckpt_archive.store.protocol import list_all

@@ -22,11 +22,11 @@ from ckpt_archive.devserver import DevServer
 from ckpt_archive.index.compaction import compact
 from ckpt_archive.index.vacuum import vacuum
 from ckpt_archive.place import Place
-from ckpt_archive.retention.apply import apply
-from ckpt_archive.retention.holding import hold
-from ckpt_archive.retention.planning import make_plan
-from ckpt_archive.retention.policy_file import load
-from ckpt_archive.retention.voice import Voice
+from ckpt_archive.retention.by_hand.holding import hold
+from ckpt_archive.retention.passes.apply import apply
+from ckpt_archive.retention.passes.voice import Voice
+from ckpt_archive.retention.plans.planning import make_plan
+from ckpt_archive.retention.policy.file import load
 from ckpt_archive.testing.checkpoints import INLINE, BytesFile, contribution_of, share_of
 from ckpt_archive.testing.iam import Decision, Request, decide
 from ckpt_archive.testing.recorded_wire import Asked, recorded

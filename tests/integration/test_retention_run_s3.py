@@ -15,11 +15,11 @@ from ckpt_archive.compose import system_machine
 from ckpt_archive.digest import sha256_hex
 from ckpt_archive.machine import Machine
 from ckpt_archive.place import Place
-from ckpt_archive.retention.execute import MARGIN, find_endings, remove
-from ckpt_archive.retention.mending import mend
-from ckpt_archive.retention.orphans import OrphanKind, find_orphans
-from ckpt_archive.retention.policy import DAY, Policy, RetentionClass
-from ckpt_archive.retention.voice import Voice
+from ckpt_archive.retention.engineless.execute import MARGIN, find_endings, remove
+from ckpt_archive.retention.engineless.mending import mend
+from ckpt_archive.retention.engineless.orphans import OrphanKind, find_orphans
+from ckpt_archive.retention.passes.voice import Voice
+from ckpt_archive.retention.policy.values import DAY, Policy, RetentionClass
 from ckpt_archive.store.body import Body
 from ckpt_archive.store.protocol import Listing, Store, list_all
 from ckpt_archive.store.s3 import S3Store

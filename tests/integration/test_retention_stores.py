@@ -15,7 +15,7 @@ from ckpt_archive.cli import main
 from ckpt_archive.commit.fate import Fate, read_fates
 from ckpt_archive.devserver import REGION, DevServer
 from ckpt_archive.place import Place
-from ckpt_archive.retention.policy import TAG_KEY
+from ckpt_archive.retention.policy.values import TAG_KEY
 from ckpt_archive.store.bucket import Bucket, RawRule
 from ckpt_archive.store.protocol import list_all
 from ckpt_archive.store.s3_connection import Connection

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from ckpt_archive.retention.policy_file import PRESETS, preset
-from ckpt_archive.retention.raw_rules import canonical
+from ckpt_archive.retention.policy.file import PRESETS, preset
+from ckpt_archive.retention.rules.raw_rules import canonical
 from ckpt_archive.store.s3 import S3Store
 from ckpt_archive.store.s3_connection import Connection
 from tests.integration.roles_work import Work

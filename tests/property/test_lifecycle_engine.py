@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ckpt_archive.retention.policy import midnight_after
+from ckpt_archive.retention.policy.values import midnight_after
 from ckpt_archive.testing.lifecycle_configuration import (
     WATERFALL,
     RefusedRuleError,

@@ -7,8 +7,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ckpt_archive.errors import InvalidInputError
-from ckpt_archive.retention.policy_file import PRESETS, load, preset
-from ckpt_archive.retention.policy_lines import Path, find_spots
+from ckpt_archive.retention.policy.file import PRESETS, load, preset
+from ckpt_archive.retention.policy.lines import Path, find_spots
 from ckpt_archive.strictjson import Json
 
 NASTY = r'''# a comment with [brackets] and "quotes"

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ckpt_archive.retention.policy import Policy, RetentionClass, Transition
-from ckpt_archive.retention.policy_file import PRESETS, load, preset
-from ckpt_archive.retention.rules import difference, rules_of
-from ckpt_archive.retention.storage_classes import STORAGE_CLASSES
-from ckpt_archive.retention.tfvars import FILE_NAME, encode, variables_file
+from ckpt_archive.retention.policy.file import PRESETS, load, preset
+from ckpt_archive.retention.policy.storage_classes import STORAGE_CLASSES
+from ckpt_archive.retention.policy.values import Policy, RetentionClass, Transition
+from ckpt_archive.retention.rules.rules import difference, rules_of
+from ckpt_archive.retention.rules.tfvars import FILE_NAME, encode, variables_file
 from tests.terraform.lifecycle import configuration, evaluated, resource, taken
 from tests.terraform.module import EXAMPLES, MODULE, Module
 

@@ -11,10 +11,10 @@ from ckpt_archive.commit.fate import read_fates
 from ckpt_archive.commit.receipt import Receipt
 from ckpt_archive.errors import ConflictError, IntegrityError, InvalidInputError, NotFoundError, UnavailableError
 from ckpt_archive.place import Place
-from ckpt_archive.retention.holding import hold
-from ckpt_archive.retention.plan import plan_run
-from ckpt_archive.retention.policy_file import load, preset
-from ckpt_archive.retention.survey import basis_of, survey_run
+from ckpt_archive.retention.by_hand.holding import hold
+from ckpt_archive.retention.plans.plan import plan_run
+from ckpt_archive.retention.plans.survey import basis_of, survey_run
+from ckpt_archive.retention.policy.file import load, preset
 from ckpt_archive.ship.adopting import Adopted, adopt, base_of, check_foreign, find_candidates
 from ckpt_archive.store.memory import MemoryStore
 from ckpt_archive.store.memory_bucket import MemoryBucket

@@ -10,7 +10,7 @@ from ckpt_archive.cli import cmd_push
 from ckpt_archive.commit.catalog import load_manifest, places
 from ckpt_archive.errors import ConflictError, InvalidInputError
 from ckpt_archive.promotion import Every
-from ckpt_archive.retention.policy_file import preset
+from ckpt_archive.retention.policy.file import preset
 from ckpt_archive.ship.push import PushRequest, push
 from ckpt_archive.testing.archives import archive_on, connected, memory_store, write_tree
 from ckpt_archive.testing.checkpoints import ManualClock

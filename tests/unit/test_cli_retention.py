@@ -15,9 +15,9 @@ from ckpt_archive.cli import main
 from ckpt_archive.cli.output import Screen
 from ckpt_archive.cli.retention_show import show_plan
 from ckpt_archive.commit import layout
-from ckpt_archive.retention.orphans import find_orphans
-from ckpt_archive.retention.planning import Plan, make_plan
-from ckpt_archive.retention.prices import shipped
+from ckpt_archive.retention.engineless.orphans import find_orphans
+from ckpt_archive.retention.money.prices import shipped
+from ckpt_archive.retention.plans.planning import Plan, make_plan
 from ckpt_archive.testing.archives import put
 from ckpt_archive.testing.retaining import POLICY, Archived, policy
 

@@ -22,7 +22,7 @@ from ckpt_archive.errors import (
     UnavailableError,
 )
 from ckpt_archive.place import Place
-from ckpt_archive.retention.holding import hold
+from ckpt_archive.retention.by_hand.holding import hold
 from ckpt_archive.share import DataObject
 from ckpt_archive.ship.adopting import adopt, find_candidates
 from ckpt_archive.ship.copying import CopyReport, check_apart, copy_run, make_replica

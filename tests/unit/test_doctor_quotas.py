@@ -5,8 +5,8 @@ import pytest
 from ckpt_archive.audit.doctor import examine
 from ckpt_archive.audit.doctor_finding import DoctorFinding
 from ckpt_archive.place import Place
-from ckpt_archive.retention.in_force import Applied, put_in_force, store_text
-from ckpt_archive.retention.policy_file import load
+from ckpt_archive.retention.policy.file import load
+from ckpt_archive.retention.policy.in_force import Applied, put_in_force, store_text
 from ckpt_archive.store.memory import MemoryStore
 from ckpt_archive.testing.archives import connected, memory_store
 from ckpt_archive.testing.checkpoints import ARCHIVE_ID, NOON, archive_files

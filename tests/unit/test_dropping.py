@@ -15,17 +15,17 @@ from ckpt_archive.commit.fating import Told
 from ckpt_archive.commit.launch import LaunchRequest, Resumption, open_launch
 from ckpt_archive.errors import ConflictError, EndedError, InvalidInputError, NotFoundError
 from ckpt_archive.place import Place
-from ckpt_archive.retention.assigning import Assigned, assign
-from ckpt_archive.retention.carrying import Done, carry_out
-from ckpt_archive.retention.dropping import Droppable, Dropped, drop, look
-from ckpt_archive.retention.holding import hold, release
-from ckpt_archive.retention.plan import plan_run
-from ckpt_archive.retention.policy import TAG_KEY, Policy
-from ckpt_archive.retention.policy_file import load, preset
-from ckpt_archive.retention.selection import Selection
-from ckpt_archive.retention.survey import basis_of, survey_run
-from ckpt_archive.retention.undropping import Undropped, undrop
-from ckpt_archive.retention.voice import Voice
+from ckpt_archive.retention.by_hand.assigning import Assigned, assign
+from ckpt_archive.retention.by_hand.dropping import Droppable, Dropped, drop, look
+from ckpt_archive.retention.by_hand.holding import hold, release
+from ckpt_archive.retention.by_hand.selection import Selection
+from ckpt_archive.retention.by_hand.undropping import Undropped, undrop
+from ckpt_archive.retention.passes.carrying import Done, carry_out
+from ckpt_archive.retention.passes.voice import Voice
+from ckpt_archive.retention.plans.plan import plan_run
+from ckpt_archive.retention.plans.survey import basis_of, survey_run
+from ckpt_archive.retention.policy.file import load, preset
+from ckpt_archive.retention.policy.values import TAG_KEY, Policy
 from ckpt_archive.store.memory import MemoryStore
 from ckpt_archive.store.memory_bucket import MemoryBucket
 from ckpt_archive.store.protocol import Store, StoreLimits

@@ -6,15 +6,15 @@ from pathlib import Path
 import pytest
 
 from ckpt_archive.promotion import Every
-from ckpt_archive.retention import forecast, prices
-from ckpt_archive.retention.policy import Policy
-from ckpt_archive.retention.policy_file import PRESETS, preset
-from ckpt_archive.retention.simulate import Scenario, simulate
-from ckpt_archive.retention.workload import Workload
+from ckpt_archive.retention.money import forecast, prices
+from ckpt_archive.retention.money.simulate import Scenario, simulate
+from ckpt_archive.retention.money.workload import Workload
+from ckpt_archive.retention.policy.file import PRESETS, preset
+from ckpt_archive.retention.policy.values import Policy
 from ckpt_archive.testing.site import Node, Site, kill, save
 
 GB, TB = 10**9, 10**12
-LOGGER = "ckpt_archive.retention.forecast"
+LOGGER = "ckpt_archive.retention.money.forecast"
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from ckpt_archive.commit.fate import Fates, Pass, read_fates
 from ckpt_archive.commit.fating import Statement, read_statement
 from ckpt_archive.digest import sha256_hex
 from ckpt_archive.errors import InvalidInputError
-from ckpt_archive.retention.in_force import Applied, read_in_force, read_policy
+from ckpt_archive.retention.policy.in_force import Applied, read_in_force, read_policy
 from ckpt_archive.store.body import Body
 from ckpt_archive.store.memory import MemoryStore
 

@@ -13,8 +13,8 @@ from ckpt_archive.commit.fate import Pass, read_fate, read_fates, read_run_fate
 from ckpt_archive.commit.fating import Told, read_statement
 from ckpt_archive.errors import InvalidInputError, NotFoundError, UnavailableError
 from ckpt_archive.place import Place
-from ckpt_archive.retention.holding import Report, hold, release
-from ckpt_archive.retention.policy import TAG_KEY
+from ckpt_archive.retention.by_hand.holding import Report, hold, release
+from ckpt_archive.retention.policy.values import TAG_KEY
 from ckpt_archive.store.memory import MemoryStore
 from ckpt_archive.store.memory_bucket import MemoryBucket
 from ckpt_archive.store.protocol import Store, StoreLimits

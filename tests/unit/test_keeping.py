@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from ckpt_archive.errors import ConflictError
-from ckpt_archive.retention.policy_file import load, preset
+from ckpt_archive.retention.policy.file import load, preset
 from ckpt_archive.store.memory_bucket import MemoryBucket
 from ckpt_archive.testing.archives import archive_on, memory_store, write_tree
 

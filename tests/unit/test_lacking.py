@@ -2,8 +2,8 @@
 
 import pytest
 
-from ckpt_archive.retention.lacking import lacking
-from ckpt_archive.retention.policy_file import load
+from ckpt_archive.retention.plans.lacking import lacking
+from ckpt_archive.retention.policy.file import load
 from ckpt_archive.testing.retaining import Archived
 
 

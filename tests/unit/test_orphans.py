@@ -11,10 +11,10 @@ from ckpt_archive.commit.event import Event, read_event
 from ckpt_archive.commit.fating import Told
 from ckpt_archive.digest import sha256_hex
 from ckpt_archive.place import Place
-from ckpt_archive.retention.mending import Mended, mend
-from ckpt_archive.retention.orphans import MARGIN, Orphan, OrphanKind, data_place, find_orphans
-from ckpt_archive.retention.prices import shipped
-from ckpt_archive.retention.voice import Voice
+from ckpt_archive.retention.engineless.mending import Mended, mend
+from ckpt_archive.retention.engineless.orphans import MARGIN, Orphan, OrphanKind, data_place, find_orphans
+from ckpt_archive.retention.money.prices import shipped
+from ckpt_archive.retention.passes.voice import Voice
 from ckpt_archive.store.body import Body
 from ckpt_archive.store.protocol import Store, list_all
 from ckpt_archive.testing.archives import SMALL, connected, memory_store

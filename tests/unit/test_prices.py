@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from ckpt_archive.errors import InvalidInputError
-from ckpt_archive.retention import prices
-from ckpt_archive.retention.prices import BOOKS, SSD, STANDARD, Retrieval, parse, shipped
-from ckpt_archive.retention.storage_classes import STORAGE_CLASSES
+from ckpt_archive.retention.money import prices
+from ckpt_archive.retention.money.prices import BOOKS, SSD, STANDARD, Retrieval, parse, shipped
+from ckpt_archive.retention.policy.storage_classes import STORAGE_CLASSES
 
 LEAST = """
 written = 2026-11-24

@@ -12,10 +12,10 @@ from ckpt_archive.commit import layout
 from ckpt_archive.commit.decision import GAP, PROMOTE, Decision, decide, read_decision
 from ckpt_archive.errors import DeniedError, UnavailableError
 from ckpt_archive.promotion import Every
-from ckpt_archive.retention.in_force import Applied, put_in_force, store_text
-from ckpt_archive.retention.policy import Quota
-from ckpt_archive.retention.policy_file import load
-from ckpt_archive.retention.quotas import PROJECT, RUN, Standing, quota_of, stored_bytes, wanted
+from ckpt_archive.retention.money.quotas import PROJECT, RUN, Standing, quota_of, stored_bytes, wanted
+from ckpt_archive.retention.policy.file import load
+from ckpt_archive.retention.policy.in_force import Applied, put_in_force, store_text
+from ckpt_archive.retention.policy.values import Quota
 from ckpt_archive.store.body import Body
 from ckpt_archive.testing.checkpoints import NOON
 from ckpt_archive.testing.hooked import Request

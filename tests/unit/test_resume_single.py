@@ -24,7 +24,7 @@ from ckpt_archive.local.quarantine import quarantined
 from ckpt_archive.place import Place
 from ckpt_archive.promotion import Every
 from ckpt_archive.restore.result import Restored
-from ckpt_archive.retention.policy import midnight_after
+from ckpt_archive.retention.policy.values import midnight_after
 from ckpt_archive.ship.numbering import number_launch
 from ckpt_archive.testing.archives import content, keys, put, read_tree
 from ckpt_archive.testing.hooked import Request

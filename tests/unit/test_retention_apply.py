@@ -10,11 +10,11 @@ from ckpt_archive.commit.fate import Pass
 from ckpt_archive.commit.fating import Told
 from ckpt_archive.errors import ConflictError, IntegrityError, InvalidInputError
 from ckpt_archive.place import Place
-from ckpt_archive.retention.apply import apply, plan_again
-from ckpt_archive.retention.holding import hold
-from ckpt_archive.retention.in_force import TRANSITIONS, read_in_force, read_policy
-from ckpt_archive.retention.plan import Kind
-from ckpt_archive.retention.planning import make_plan
+from ckpt_archive.retention.by_hand.holding import hold
+from ckpt_archive.retention.passes.apply import apply, plan_again
+from ckpt_archive.retention.plans.plan import Kind
+from ckpt_archive.retention.plans.planning import make_plan
+from ckpt_archive.retention.policy.in_force import TRANSITIONS, read_in_force, read_policy
 from ckpt_archive.store.protocol import list_all
 from ckpt_archive.testing.hooked import HookedStore, Request
 from ckpt_archive.testing.hooked_bucket import HookedBucket

@@ -4,8 +4,8 @@ import pytest
 
 from ckpt_archive.commit import fating
 from ckpt_archive.commit.fating import Told
-from ckpt_archive.retention.drift import DriftReport, What, find_drift
-from ckpt_archive.retention.policy import Policy
+from ckpt_archive.retention.plans.drift import DriftReport, What, find_drift
+from ckpt_archive.retention.policy.values import Policy
 from ckpt_archive.store.body import Body
 from ckpt_archive.testing.retaining import POLICY, Archived, policy
 

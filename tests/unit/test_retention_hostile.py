@@ -10,12 +10,12 @@ from ckpt_archive.commit.fate import LAST_GENERATION, fold
 from ckpt_archive.errors import IntegrityError, InvalidInputError
 from ckpt_archive.place import Place
 from ckpt_archive.restore.hidden import hidden_hint
-from ckpt_archive.retention.apply import apply, check_revocable
-from ckpt_archive.retention.execute import MARGIN, find_endings
-from ckpt_archive.retention.holding import hold, release
-from ckpt_archive.retention.in_force import read_in_force
-from ckpt_archive.retention.orphans import find_orphans
-from ckpt_archive.retention.periodic import go_through
+from ckpt_archive.retention.by_hand.holding import hold, release
+from ckpt_archive.retention.engineless.execute import MARGIN, find_endings
+from ckpt_archive.retention.engineless.orphans import find_orphans
+from ckpt_archive.retention.passes.apply import apply, check_revocable
+from ckpt_archive.retention.passes.periodic import go_through
+from ckpt_archive.retention.policy.in_force import read_in_force
 from ckpt_archive.store.body import Body
 from ckpt_archive.store.protocol import list_all
 from ckpt_archive.testing.checkpoints import ManualClock

@@ -7,9 +7,9 @@ import pytest
 
 from ckpt_archive.commit.fate import Fate
 from ckpt_archive.place import Place
-from ckpt_archive.retention.plan import Basis, Kind, Looked, Need, RunPlan, RunSurvey, Surveyed, needs, plan_run
-from ckpt_archive.retention.policy import TRASH
-from ckpt_archive.retention.prices import shipped
+from ckpt_archive.retention.money.prices import shipped
+from ckpt_archive.retention.plans.plan import Basis, Kind, Looked, Need, RunPlan, RunSurvey, Surveyed, needs, plan_run
+from ckpt_archive.retention.policy.values import TRASH
 from ckpt_archive.store.bucket import ObjectLockState
 from ckpt_archive.store.protocol import ObjectInfo
 from ckpt_archive.testing.retaining import POLICY, policy

@@ -4,7 +4,7 @@ import pytest
 
 from ckpt_archive.cli import exits
 from ckpt_archive.errors import InvalidInputError
-from ckpt_archive.retention.policy_file import decode, find_policy, load, preset
+from ckpt_archive.retention.policy.file import decode, find_policy, load, preset
 
 OK = '[classes.recent]\nkeep_for = "2d"\n'
 

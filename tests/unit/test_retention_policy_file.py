@@ -4,9 +4,9 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from ckpt_archive.retention.policy import ObjectLock, Quota, RetentionClass, Transition
-from ckpt_archive.retention.policy_file import PRESETS, find_policy, load, preset
-from ckpt_archive.retention.policy_units import read_bytes, read_days
+from ckpt_archive.retention.policy.file import PRESETS, find_policy, load, preset
+from ckpt_archive.retention.policy.units import read_bytes, read_days
+from ckpt_archive.retention.policy.values import ObjectLock, Quota, RetentionClass, Transition
 
 FULL = """
 version = 1

@@ -8,10 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ckpt_archive.errors import InvalidInputError
-from ckpt_archive.retention.policy import TAG_KEY, RetentionClass, Transition
-from ckpt_archive.retention.policy_file import MAX_RULES, OWN_RULES, PRESETS, load, preset
-from ckpt_archive.retention.raw_rules import conditions, endangers, is_broader, lost_on_the_way
-from ckpt_archive.retention.rules import (
+from ckpt_archive.retention.policy.file import MAX_RULES, OWN_RULES, PRESETS, load, preset
+from ckpt_archive.retention.policy.storage_classes import STORAGE_CLASSES
+from ckpt_archive.retention.policy.values import TAG_KEY, RetentionClass, Transition
+from ckpt_archive.retention.rules.raw_rules import conditions, endangers, is_broader, lost_on_the_way
+from ckpt_archive.retention.rules.rules import (
     LifecycleRule,
     difference,
     ours,
@@ -20,7 +21,6 @@ from ckpt_archive.retention.rules import (
     terms_of,
     without_transitions,
 )
-from ckpt_archive.retention.storage_classes import STORAGE_CLASSES
 from ckpt_archive.strictjson import Json
 
 PREFIX = "team/ckpt/"

@@ -19,11 +19,11 @@ from ckpt_archive.disk.posix import PosixFile, PosixFileSystem
 from ckpt_archive.errors import ColdError, InvalidInputError
 from ckpt_archive.log.sync import seal
 from ckpt_archive.place import Place
-from ckpt_archive.retention.cooling import cool, find_coolings, second_root
-from ckpt_archive.retention.execute import MARGIN, Ending, Removed, check_margin, find_endings, remove
-from ckpt_archive.retention.policy import Policy, RetentionClass, Transition
-from ckpt_archive.retention.sweeping import find_litter, sweep
-from ckpt_archive.retention.voice import Voice
+from ckpt_archive.retention.engineless.cooling import cool, find_coolings, second_root
+from ckpt_archive.retention.engineless.execute import MARGIN, Ending, Removed, check_margin, find_endings, remove
+from ckpt_archive.retention.engineless.sweeping import find_litter, sweep
+from ckpt_archive.retention.passes.voice import Voice
+from ckpt_archive.retention.policy.values import Policy, RetentionClass, Transition
 from ckpt_archive.store.body import Body
 from ckpt_archive.store.file import FileStore
 from ckpt_archive.store.memory_bucket import MemoryBucket

@@ -9,8 +9,8 @@ from ckpt_archive.commit import fating, layout
 from ckpt_archive.commit.fating import Told
 from ckpt_archive.commit.latest import latest
 from ckpt_archive.place import Place
-from ckpt_archive.retention.execute import MARGIN, find_endings, remove
-from ckpt_archive.retention.policy import DAY, Policy, midnight_after
+from ckpt_archive.retention.engineless.execute import MARGIN, find_endings, remove
+from ckpt_archive.retention.policy.values import DAY, Policy, midnight_after
 from ckpt_archive.testing.checkpoints import ARCHIVE_ID
 from ckpt_archive.testing.retaining import Archived, policy
 

@@ -15,17 +15,17 @@ from hypothesis import strategies as st
 
 from ckpt_archive.cli.main import run as cli
 from ckpt_archive.errors import InvalidInputError
-from ckpt_archive.retention import prices
-from ckpt_archive.retention.cohorts import Cohort, cohorts, life
-from ckpt_archive.retention.grid import finest_seconds, grids
-from ckpt_archive.retention.ledger import Ledger
-from ckpt_archive.retention.plan import ends_at, may_tag
-from ckpt_archive.retention.plot import draw
-from ckpt_archive.retention.policy import DAY, TAG_KEY, Policy, RetentionClass, Transition, midnight_after
-from ckpt_archive.retention.prices import MONTH_SECONDS
-from ckpt_archive.retention.rules import rules_of
-from ckpt_archive.retention.simulate import Scenario, everything_on_ssd, for_ever, simulate
-from ckpt_archive.retention.workload import Workload
+from ckpt_archive.retention.money import prices
+from ckpt_archive.retention.money.cohorts import Cohort, cohorts, life
+from ckpt_archive.retention.money.grid import finest_seconds, grids
+from ckpt_archive.retention.money.ledger import Ledger
+from ckpt_archive.retention.money.plot import draw
+from ckpt_archive.retention.money.prices import MONTH_SECONDS
+from ckpt_archive.retention.money.simulate import Scenario, everything_on_ssd, for_ever, simulate
+from ckpt_archive.retention.money.workload import Workload
+from ckpt_archive.retention.plans.plan import ends_at, may_tag
+from ckpt_archive.retention.policy.values import DAY, TAG_KEY, Policy, RetentionClass, Transition, midnight_after
+from ckpt_archive.retention.rules.rules import rules_of
 from ckpt_archive.store.protocol import ObjectInfo
 from ckpt_archive.testing.lifecycle_configuration import parse_rules
 from ckpt_archive.testing.lifecycle_engine import Act, Version, due_now

@@ -20,7 +20,7 @@ from ckpt_archive.place import Place
 from ckpt_archive.restore.archived import restore_archived
 from ckpt_archive.restore.selection import Selection
 from ckpt_archive.retention import thawing
-from ckpt_archive.retention.prices import shipped
+from ckpt_archive.retention.money.prices import shipped
 from ckpt_archive.retention.thawing import Share, Thawer
 from ckpt_archive.store.bucket import Warmth
 from ckpt_archive.store.file import FileStore

@@ -14,10 +14,10 @@ from ckpt_archive.commit.fate import Fate, read_fates
 from ckpt_archive.commit.fating import Told
 from ckpt_archive.errors import IntegrityError
 from ckpt_archive.place import Place
-from ckpt_archive.retention import prices
-from ckpt_archive.retention.in_force import Applied, put_in_force, store_text
-from ckpt_archive.retention.policy_file import load
-from ckpt_archive.retention.usage import BY, Usage, fates_of, read_written, storage_class_of, summarize
+from ckpt_archive.retention.money import prices
+from ckpt_archive.retention.money.usage import BY, Usage, fates_of, read_written, storage_class_of, summarize
+from ckpt_archive.retention.policy.file import load
+from ckpt_archive.retention.policy.in_force import Applied, put_in_force, store_text
 from ckpt_archive.store.body import Body
 from ckpt_archive.store.memory import MemoryStore
 from ckpt_archive.testing.archives import connected, write_tree

@@ -12,17 +12,18 @@ from ckpt_archive.commit.launch import LaunchRequest, Resumption, open_launch
 from ckpt_archive.contribution import Contribution
 from ckpt_archive.machine import Machine
 from ckpt_archive.place import Place
-from ckpt_archive.retention import apply as applying
-from ckpt_archive.retention import assigning, dropping, holding, periodic, undropping
-from ckpt_archive.retention.apply import plan_again
-from ckpt_archive.retention.holding import Report
-from ckpt_archive.retention.in_force import read_in_force, read_policy
-from ckpt_archive.retention.planning import Plan, make_plan
-from ckpt_archive.retention.policy import Policy, RetentionClass
-from ckpt_archive.retention.policy_file import preset
-from ckpt_archive.retention.selection import Selection
-from ckpt_archive.retention.undropping import Undropped
-from ckpt_archive.retention.voice import Voice
+from ckpt_archive.retention.by_hand import assigning, dropping, holding, undropping
+from ckpt_archive.retention.by_hand.holding import Report
+from ckpt_archive.retention.by_hand.selection import Selection
+from ckpt_archive.retention.by_hand.undropping import Undropped
+from ckpt_archive.retention.passes import apply as applying
+from ckpt_archive.retention.passes import periodic
+from ckpt_archive.retention.passes.apply import plan_again
+from ckpt_archive.retention.passes.voice import Voice
+from ckpt_archive.retention.plans.planning import Plan, make_plan
+from ckpt_archive.retention.policy.file import preset
+from ckpt_archive.retention.policy.in_force import read_in_force, read_policy
+from ckpt_archive.retention.policy.values import Policy, RetentionClass
 from ckpt_archive.testing.archives import SMALL
 from ckpt_archive.testing.checkpoints import ARCHIVE_ID, INLINE, contribute_files
 from ckpt_archive.testing.retained import story

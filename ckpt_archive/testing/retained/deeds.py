@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ckpt_archive.place import Place
-from ckpt_archive.retention.policy_file import load
+from ckpt_archive.retention.policy.file import load
 from ckpt_archive.testing.lifecycle_engine import Due, run_engine
 from ckpt_archive.testing.retained import acting, story
 from ckpt_archive.testing.retained.site import Site

@@ -9,7 +9,7 @@ from ckpt_archive.audit.verify import verify
 from ckpt_archive.commit.fate import read_fates
 from ckpt_archive.errors import CkptArchiveError, EndedError
 from ckpt_archive.place import Place
-from ckpt_archive.retention.policy import Policy
+from ckpt_archive.retention.policy.values import Policy
 from ckpt_archive.testing.retained import acting, story
 from ckpt_archive.testing.retained.deeds import Deeds
 from ckpt_archive.testing.retained.known import MARGIN

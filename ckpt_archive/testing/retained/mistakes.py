@@ -7,7 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ckpt_archive.commit import fate
-from ckpt_archive.retention import assigning, carrying, dropping, plan, planning, tagging, taking_back, undropping
+from ckpt_archive.retention.by_hand import assigning, dropping, undropping
+from ckpt_archive.retention.passes import carrying, tagging, taking_back
+from ckpt_archive.retention.plans import plan, planning
 from ckpt_archive.store.protocol import ObjectInfo
 from ckpt_archive.testing.retained.drawing import draw
 from ckpt_archive.testing.retained.life import live

@@ -1,0 +1,1 @@
+"""What people say about checkpoints: classes, drops, holds."""

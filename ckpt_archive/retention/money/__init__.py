@@ -1,0 +1,1 @@
+"""What storing costs: prices, forecasts, usage, limits."""

@@ -1,0 +1,1 @@
+"""Carries plans out: announces, tags, takes back, in an order that can be broken off anywhere."""

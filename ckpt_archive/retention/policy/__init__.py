@@ -1,0 +1,1 @@
+"""How long what is kept: one file, read, checked, and put into force."""
