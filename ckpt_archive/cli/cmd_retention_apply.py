@@ -13,6 +13,7 @@ from ckpt_archive.errors import ConflictError
 from ckpt_archive.retention.passes.apply import Outcome, apply, check_revocable, plan_again
 from ckpt_archive.retention.passes.voice import DID as _DID
 from ckpt_archive.retention.passes.voice import Voice
+from ckpt_archive.retention.plans.lacking import lacking
 from ckpt_archive.retention.plans.planning import SHOWN, Plan, make_plan
 from ckpt_archive.settings import Environment
 
@@ -59,7 +60,7 @@ def command(frame: Frame, /, policy: str | None, prices: str, plan_id: str | Non
     frame.screen.result(_sentence(plan, outcome), _row(plan, outcome))
     for limit in outcome.limits:
         frame.screen.note(f"the store does not do {limit}: the rules are without")
-    for problem in (*plan.problems, *outcome.done.problems):
+    for problem in (*lacking(chosen, connection.bucket), *plan.problems, *outcome.done.problems):
         frame.screen.note(problem)
     if not outcome.is_complete:
         count = len(outcome.moved_runs)
@@ -87,5 +88,5 @@ def _row(plan: Plan, outcome: Outcome) -> dict[str, object]:
         "done": {kind.value: count for kind, count in outcome.done.counts.items()},
         "moved_runs": list(outcome.moved_runs),
         "moved": [place.to_json() for place in outcome.done.moved],
-        "problems": list(plan.problems),
+        "problems": [*plan.problems, *outcome.done.problems],
     }

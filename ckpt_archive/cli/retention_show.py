@@ -50,7 +50,7 @@ def show_plan(screen: Screen, plan: Plan, orphans: Sequence[Orphan] = (), book: 
     for (kind, class_name), amount in plan.totals.items():
         screen.line(_total(kind, class_name, amount))
         if amount.sooner:
-            _warn(screen, f"  ! {amount.sooner} of them end sooner than was announced before")
+            _warn(screen, f"  ! {amount.sooner} of them to end sooner than was announced before")
     for change, verb in _lines(plan.changes):
         text = f"  {_SIGNS[change.kind]} {verb:<9} {change.place}: {_described(change)}"
         if change.is_sooner:

@@ -174,7 +174,7 @@ def test_what_ends_sooner_is_said(archived: Archived, capsys: Capture) -> None:
     archived.apply()
     edited = policy(POLICY.replace('keep_for = "14d"', 'keep_for = "7d"'))
     text = "\n".join(shown(archived.plan(edited), capsys))
-    assert "  ! 2 of them end sooner than was announced before" in text
+    assert "  ! 2 of them to end sooner than was announced before" in text
     assert re.search(r"announce and tag +run-a step 1200 .* sooner than announced, which was 2026-03-1\d", text)
 
 
