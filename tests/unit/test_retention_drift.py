@@ -4,8 +4,9 @@ import pytest
 
 from ckpt_archive.commit import fating
 from ckpt_archive.commit.fating import Told
+from ckpt_archive.retention.by_hand.holding import hold
 from ckpt_archive.retention.plans.drift import DriftReport, What, find_drift
-from ckpt_archive.retention.policy.values import Policy
+from ckpt_archive.retention.policy.values import TAG_KEY, Policy
 from ckpt_archive.store.body import Body
 from ckpt_archive.testing.retaining import POLICY, Archived, policy
 
@@ -148,6 +149,19 @@ def test_tags_are_read_if_asked_for(archived: Archived) -> None:
     assert drift(archived).differences == []
     (item,) = drift(archived, tags=True).differences
     assert (item.what, item.subject, item.text) == (What.TAG, key, "it has the tag '', and 'recent.2d' was said")
+
+
+def test_a_tag_that_landed_on_what_is_held_is_seen_and_goes_when_it_is_held_again(archived: Archived) -> None:
+    place = archived.committed()[-1]
+    assert archived.bucket is not None
+    hold(archived.machine, archived.connection, place.run, place, "A", "why", "")
+    assert drift(archived, tags=True).differences == []
+    key = archived.keys(place)[0]
+    archived.bucket.write_tags(key, {TAG_KEY: "recent.2d"})
+    (item,) = drift(archived, tags=True).differences
+    assert (item.subject, item.text) == (key, "it has the tag 'recent.2d', and is held for A")
+    hold(archived.machine, archived.connection, place.run, place, "A", "why", "")
+    assert drift(archived, tags=True).differences == []
 
 
 def test_what_a_store_can_not_do_is_a_limit() -> None:

@@ -22,8 +22,10 @@ from ckpt_archive.errors import DeniedError, IntegrityError, InvalidInputError, 
 from ckpt_archive.machine import Machine
 from ckpt_archive.place import Place
 from ckpt_archive.retention.by_hand.native_holds import hold_objects, locking_bucket, release_objects
+from ckpt_archive.retention.passes.tagging import strip
 from ckpt_archive.retention.passes.taking_back import take_back
 from ckpt_archive.retention.passes.voice import Voice
+from ckpt_archive.retention.plans.survey import data_objects
 from ckpt_archive.store.bucket import Bucket
 from ckpt_archive.strictjson import Json
 
@@ -161,6 +163,8 @@ class _Holding:
         locking = locking_bucket(self._connection)
         objects = 0 if locking is None else sum(self._each(places, lambda place: self._hold_objects(locking, place)))
         taken_back = take_back(self._voice, self._run, places, f"held for {self._case}")
+        if self._case in said.cases:
+            self._strip(places)
         fates = self._read_fates()
         gone = [item for item in self._each(places, lambda place: self._look_at(place, fates)) if item is not None]
         return Report(
@@ -185,6 +189,14 @@ class _Holding:
 
     def _hold_objects(self, bucket: Bucket, place: Place) -> int:
         return hold_objects(self._machine, self._connection, bucket, place)
+
+    def _strip(self, places: Sequence[Place]) -> None:
+        """Held again: also what somebody tagged who was stopped for long and saw no hold, as `drift --tags` shows."""
+        bucket = self._bucket
+        if bucket is None:
+            return
+        for place in places:
+            strip(self._voice, bucket, [info.key for info in data_objects(self._store, place)])
 
     def _look_at(self, place: Place, fates: Fates) -> Gone | None:
         """What is missing of a checkpoint that is held."""

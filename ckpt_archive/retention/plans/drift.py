@@ -178,7 +178,10 @@ def _checkpoint(change: Change) -> Difference:
 
 
 def _tags(machine: Machine, connection: Connection, bucket: Bucket, run: RunSurvey, report: DriftReport) -> None:
-    """Read the tags of all objects whose checkpoints are said to be tagged."""
+    """Read the tags of all objects whose checkpoints are said to be tagged, are held, or had an end that was taken back.
+
+    The last two should have none: whoever tags and is stopped for an hour, and dies before his second look, leaves one.
+    """
 
     def read(item: tuple[Surveyed, str]) -> Difference | None:
         surveyed, key = item
@@ -186,13 +189,17 @@ def _tags(machine: Machine, connection: Connection, bucket: Bucket, run: RunSurv
             tag = bucket.read_tags(key).get(TAG_KEY, "")
         except NotFoundError:
             return None  # its end has come meanwhile
-        if tag == surveyed.fate.tagged:
+        if tag in _may_have(surveyed):
             return None
+        if surveyed.cases:
+            return Difference(What.TAG, key, f"it has the tag {tag!r}, and is held for {' and '.join(surveyed.cases)}")
         return Difference(What.TAG, key, f"it has the tag {tag!r}, and {surveyed.fate.tagged!r} was said")
 
     def objects() -> Iterator[tuple[Surveyed, str]]:
         for surveyed in run.checkpoints:
-            if surveyed.fate.tagged and not surveyed.fate.has_ended and surveyed.fate.clearing is None:
+            fate = surveyed.fate
+            told = fate.tagged or surveyed.cases or fate.generation
+            if told and not fate.has_ended and fate.clearing is None:
                 for info in data_objects(connection.store, surveyed.place):
                     yield surveyed, info.key
 
@@ -200,3 +207,10 @@ def _tags(machine: Machine, connection: Connection, bucket: Bucket, run: RunSurv
         report.objects += 1
         if found is not None:
             report.differences.append(found)
+
+
+def _may_have(surveyed: Surveyed) -> tuple[str, ...]:
+    """The tags that its objects may have; "" is none."""
+    if surveyed.cases:
+        return ("",)
+    return (surveyed.fate.tagged,) if surveyed.fate.tagged else ("", *surveyed.fate.announced)
