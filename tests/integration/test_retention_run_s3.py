@@ -24,7 +24,7 @@ from ckpt_archive.store.body import Body
 from ckpt_archive.store.protocol import Listing, Store, list_all
 from ckpt_archive.store.s3 import S3Store
 from ckpt_archive.testing.archives import connected
-from ckpt_archive.testing.checkpoints import ARCHIVE_ID, archive_files
+from ckpt_archive.testing.checkpoints import ARCHIVE_ID, ManualClock, archive_files
 from ckpt_archive.testing.hooked import HookedStore
 
 pytestmark = pytest.mark.server
@@ -70,29 +70,37 @@ def machine() -> Machine:
     return system_machine()
 
 
-def test_what_has_ended_is_removed(seaweed_store: S3Store, machine: Machine) -> None:
+@pytest.fixture
+def later_machine(machine: Machine) -> Machine:
+    """Its clock agrees with that of `LaterStore`: where they differ nothing is removed."""
+    return replace(machine, clock=ManualClock(machine.clock.now() + 30 * DAY))
+
+
+def test_what_has_ended_is_removed(seaweed_store: S3Store, later_machine: Machine) -> None:
     connection = prepared(seaweed_store)
-    fating.hold(seaweed_store, ARCHIVE_ID, Place("run", 0, 200), "A-1", 1, told(machine.clock.now()))
-    endings = tuple(find_endings(machine, connection, POLICY, MARGIN))
+    fating.hold(seaweed_store, ARCHIVE_ID, Place("run", 0, 200), "A-1", 1, told(later_machine.clock.now()))
+    endings = tuple(find_endings(later_machine, connection, POLICY, MARGIN))
     assert {ending.place.step: ending.objection for ending in endings} == {100: "", 200: "it is held for A-1", 300: ""}
-    done = remove(Voice(machine, connection, "ada", POLICY.sha256), POLICY, MARGIN, endings)
+    done = remove(Voice(later_machine, connection, "ada", POLICY.sha256), POLICY, MARGIN, endings)
     assert (done.checkpoints, done.objects, done.size_bytes) == (2, 2, 10_000)
     assert left(seaweed_store) == [200, 400]
     assert [step for step in STEPS if read_fate(seaweed_store, Place("run", 0, step))[0].has_ended] == [100, 300]
 
 
-def test_locks_and_versions(seaweed_locked_store: S3Store, machine: Machine) -> None:
+def test_locks_and_versions(seaweed_locked_store: S3Store, later_machine: Machine) -> None:
     connection = prepared(seaweed_locked_store)
     bucket = connection.bucket
     assert bucket is not None
     held, locked, _, _ = (info.key for info in list_all(seaweed_locked_store, "data/"))
     bucket.write_legal_hold(held, on=True)
-    bucket.write_retention(locked, "GOVERNANCE", machine.clock.now() + timedelta(days=60))
-    endings = {ending.place.step: ending.objection for ending in find_endings(machine, connection, POLICY, MARGIN)}
+    bucket.write_retention(locked, "GOVERNANCE", later_machine.clock.now() + timedelta(days=60))
+    endings = {
+        ending.place.step: ending.objection for ending in find_endings(later_machine, connection, POLICY, MARGIN)
+    }
     assert endings[100] == "an object of it is held in the bucket"
     assert endings[200].startswith("an object of it is locked until ")
-    voice = Voice(machine, connection, "ada", POLICY.sha256)
-    remove(voice, POLICY, MARGIN, tuple(find_endings(machine, connection, POLICY, MARGIN)))
+    voice = Voice(later_machine, connection, "ada", POLICY.sha256)
+    remove(voice, POLICY, MARGIN, tuple(find_endings(later_machine, connection, POLICY, MARGIN)))
     assert left(seaweed_locked_store) == [100, 200, 400]
     marks = [item for item in bucket.versions("data/") if item.is_marker]
     assert len(marks) == 1, "in a bucket with versions a mark is made, and the bytes stay until the rule for old ones"
