@@ -44,11 +44,10 @@ class Retention:
 
     def in_force(self) -> "Policy | None":
         """The policy that maintenance carries out; None before one was ever applied."""
-        from ckpt_archive.retention.policy import in_force
+        from ckpt_archive.retention.policy.in_force import policy_in_force
 
         connection = self._connect()
-        applied = in_force.read_in_force(connection.store, connection.archive_id).applied
-        return None if applied is None else in_force.read_policy(connection.store, applied)
+        return policy_in_force(connection.store, connection.archive_id)
 
     def plan(self, policy: "Policy", *, show: int | None = None) -> "Plan":
         """What a policy would change, and why.

@@ -20,7 +20,7 @@ from ckpt_archive.errors import ConflictError, DeniedError, IntegrityError, Inva
 from ckpt_archive.local.ring import SealedShare
 from ckpt_archive.machine import Machine
 from ckpt_archive.retention.money.quotas import Standing, stored_bytes, wanted
-from ckpt_archive.retention.policy.in_force import read_in_force, read_policy
+from ckpt_archive.retention.policy.in_force import policy_in_force
 from ckpt_archive.retention.policy.values import Quota
 
 _log = logging.getLogger(__name__)
@@ -137,8 +137,8 @@ def _has_receipt(connection: Connection, share: SealedShare, attempt: int) -> bo
 
 
 def _quotas_in_force(connection: Connection) -> tuple[Quota, ...]:
-    in_force = read_in_force(connection.store, connection.archive_id)
-    return () if in_force.applied is None else read_policy(connection.store, in_force.applied).quotas
+    policy = policy_in_force(connection.store, connection.archive_id)
+    return () if policy is None else policy.quotas
 
 
 def _doubtful(look: Callable[[], Found], what: str) -> Found | None:

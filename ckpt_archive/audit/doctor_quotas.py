@@ -3,11 +3,10 @@
 from collections.abc import Iterator, Sequence
 
 from ckpt_archive.audit.doctor_finding import DoctorFinding
-from ckpt_archive.commit import catalog
 from ckpt_archive.commit.connection import Connection
-from ckpt_archive.errors import IntegrityError, InvalidInputError, NotFoundError
-from ckpt_archive.retention.money.quotas import PROJECT, RUN, Standing, quota_of, stored_bytes
-from ckpt_archive.retention.policy.in_force import read_in_force, read_policy
+from ckpt_archive.errors import IntegrityError, InvalidInputError
+from ckpt_archive.retention.money.quotas import PROJECT, RUN, Standing, project_of, quota_of, stored_bytes
+from ckpt_archive.retention.policy.in_force import policy_in_force
 
 _COMMAND = "ckpt-archive usage --by {scope}   (drop what nobody wants, or raise the quota and apply the policy)"
 
@@ -22,8 +21,8 @@ def quota_findings(connection: Connection, runs: Sequence[str]) -> Iterator[Doct
         runs: Its runs.
     """
     store = connection.store
-    applied = read_in_force(store, connection.archive_id).applied
-    quotas = () if applied is None else read_policy(store, applied).quotas
+    policy = policy_in_force(store, connection.archive_id)
+    quotas = () if policy is None else policy.quotas
     if not quotas:
         return
     names = [(RUN, run) for run in runs]
@@ -42,12 +41,8 @@ def quota_findings(connection: Connection, runs: Sequence[str]) -> Iterator[Doct
 
 
 def _project(connection: Connection, run: str) -> str:
-    """The label `project` of a run's newest checkpoint; "" for none."""
-    newest = next(catalog.places(connection.store, run), None)
-    if newest is None:
-        return ""
+    """The project of a run; "" where that can not be read, which whoever examines the run tells."""
     try:
-        project = catalog.load_manifest(connection.store, newest).manifest.labels.get("project")
-    except (IntegrityError, InvalidInputError, NotFoundError):
-        return ""  # told by whoever examines the run
-    return project if isinstance(project, str) else ""
+        return project_of(connection.store, run)
+    except (IntegrityError, InvalidInputError):
+        return ""

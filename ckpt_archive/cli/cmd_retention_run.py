@@ -12,7 +12,7 @@ from ckpt_archive.cli.columns import Value, number_column, size_column, text_col
 from ckpt_archive.cli.exits import FINDINGS
 from ckpt_archive.cli.output import Screen
 from ckpt_archive.cli.parameters import duration
-from ckpt_archive.cli.retention_parameters import read_policy
+from ckpt_archive.cli.retention_parameters import counting_policy
 from ckpt_archive.cli.verb import Frame, verb
 from ckpt_archive.cli.waiting import Stop
 from ckpt_archive.commit.connection import Connection
@@ -26,7 +26,6 @@ from ckpt_archive.retention.engineless.mending import mend
 from ckpt_archive.retention.engineless.orphans import Orphan, find_orphans
 from ckpt_archive.retention.engineless.sweeping import Litter, find_litter, sweep
 from ckpt_archive.retention.passes.voice import Voice
-from ckpt_archive.retention.policy import in_force
 from ckpt_archive.retention.policy.values import Policy
 from ckpt_archive.retention.rules.rules import ours
 from ckpt_archive.settings import Environment
@@ -92,7 +91,7 @@ def command(frame: Frame, /, *, policy: str | None, yes: bool, margin: float, or
     connection = Archive.open(frame.archive_url).connection
     machine = compose.system_machine()
     after = check_margin(timedelta(seconds=margin))
-    chosen = _policy(connection, policy)
+    chosen, _ = counting_policy(connection, policy)
     now = store_time(connection.store)
     work = _find(machine, connection, chosen, after, now, orphans=orphans)
     _explain(frame.screen, connection, chosen, work)
@@ -110,15 +109,6 @@ def command(frame: Frame, /, *, policy: str | None, yes: bool, margin: float, or
     for problem in problems:
         frame.screen.note(problem)
     return FINDINGS if problems else 0
-
-
-def _policy(connection: Connection, said: str | None) -> Policy:
-    """The policy that somebody named; else the one in force; else the one that would be applied here."""
-    if said is None:
-        found = in_force.read_in_force(connection.store, connection.archive_id).applied
-        if found is not None:
-            return in_force.read_policy(connection.store, found)
-    return read_policy(said)
 
 
 def _find(

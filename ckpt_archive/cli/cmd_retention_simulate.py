@@ -8,13 +8,14 @@ import click
 from ckpt_archive.cli.columns import Column, number_column, spare, text_column
 from ckpt_archive.cli.money import price_book, prices_option, usd_column
 from ckpt_archive.cli.parameters import duration
+from ckpt_archive.cli.retention_parameters import read_policy
 from ckpt_archive.cli.verb import Frame, verb
 from ckpt_archive.errors import InvalidInputError
 from ckpt_archive.retention.money.grid import duration_text, finest_seconds, grids
 from ckpt_archive.retention.money.prices import SSD, STANDARD, PriceBook
 from ckpt_archive.retention.money.simulate import Outcome, Scenario, everything_on_ssd, for_ever, simulate
 from ckpt_archive.retention.money.workload import Workload
-from ckpt_archive.retention.policy.file import FILE_NAME, PRESETS, find_policy
+from ckpt_archive.retention.policy.file import FILE_NAME, PRESETS
 from ckpt_archive.retention.policy.units import read_bytes
 from ckpt_archive.strictjson import Json
 
@@ -122,17 +123,9 @@ def command(
 def _scenarios(policies: Sequence[str], book: PriceBook) -> list[Scenario]:
     """Everything on SSD first."""
     chosen = list(policies) or [*PRESETS, *([FILE_NAME] if os.path.exists(FILE_NAME) else [])]
-    found = [Scenario(name, find_policy(name, _read)) for name in dict.fromkeys(chosen)]
+    found = [Scenario(name, read_policy(name)) for name in dict.fromkeys(chosen)]
     hdd = for_ever(f"everything on {book.price(STANDARD).title}", STANDARD)
     return [everything_on_ssd(), hdd, *found]
-
-
-def _read(path: str) -> bytes | None:
-    try:
-        with open(path, "rb") as file:
-            return file.read()
-    except FileNotFoundError:
-        return None
 
 
 def _format(path: str) -> str:

@@ -17,7 +17,7 @@ from ckpt_archive.index.query.answer import Answer
 from ckpt_archive.place import Place
 from ckpt_archive.retention.money.quotas import PROJECT, RUN, quota_of
 from ckpt_archive.retention.money.usage import BY, Usage, Written, fates_of, read_written, summarize
-from ckpt_archive.retention.policy.in_force import read_in_force, read_policy
+from ckpt_archive.retention.policy.in_force import policy_in_force
 from ckpt_archive.retention.policy.values import Quota
 from ckpt_archive.strictjson import Json
 
@@ -109,8 +109,8 @@ def _written(answer: Answer) -> Iterator[Written]:
 
 def _quotas(connection: Connection) -> tuple[Quota, ...]:
     """Those of the policy in force."""
-    applied = read_in_force(connection.store, connection.archive_id).applied
-    return () if applied is None else read_policy(connection.store, applied).quotas
+    policy = policy_in_force(connection.store, connection.archive_id)
+    return () if policy is None else policy.quotas
 
 
 def _row(by: str, line: Usage, quota: Quota | None) -> dict[str, Json]:

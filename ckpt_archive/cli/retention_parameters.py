@@ -6,8 +6,7 @@ import click
 
 from ckpt_archive.commit.connection import Connection
 from ckpt_archive.retention.policy.file import FILE_NAME, MAX_FILE_BYTES, PRESETS, find_policy
-from ckpt_archive.retention.policy.in_force import read_in_force
-from ckpt_archive.retention.policy.in_force import read_policy as read_policy_in_force
+from ckpt_archive.retention.policy.in_force import policy_in_force, read_in_force
 from ckpt_archive.retention.policy.values import Policy
 
 
@@ -62,7 +61,7 @@ def counting_policy(connection: Connection, said: str | None = None) -> tuple[Po
         IntegrityError: If what is stored of the one in force is damaged.
         UnavailableError: If the store does not answer.
     """
-    applied = read_in_force(connection.store, connection.archive_id).applied
-    if said is None and applied is not None:
-        return read_policy_in_force(connection.store, applied), True
-    return read_policy(said), applied is not None
+    if said is None:
+        policy = policy_in_force(connection.store, connection.archive_id)
+        return (read_policy(None), False) if policy is None else (policy, True)
+    return read_policy(said), read_in_force(connection.store, connection.archive_id).applied is not None

@@ -86,9 +86,19 @@ def _sizes(store: Store, run: str) -> Iterator[int]:
 def _runs_of(store: Store, project: str) -> Iterator[str]:
     """The runs whose newest checkpoint has that label."""
     for run in catalog.runs(store):
-        newest = next(catalog.places(store, run), None)
-        try:
-            if newest is not None and catalog.load_manifest(store, newest).manifest.labels.get("project") == project:
-                yield run
-        except NotFoundError:  # removed meanwhile
-            continue
+        if project_of(store, run) == project:
+            yield run
+
+
+def project_of(store: Store, run: str) -> str:
+    """The label `project` of a run's newest checkpoint; "" for none.
+
+    Raises:
+        IntegrityError: If its manifest is damaged.
+    """
+    newest = next(catalog.places(store, run), None)
+    try:
+        project = None if newest is None else catalog.load_manifest(store, newest).manifest.labels.get("project")
+    except NotFoundError:  # removed meanwhile
+        return ""
+    return project if isinstance(project, str) else ""

@@ -157,6 +157,12 @@ def read_policy(store: Store, applied: Applied) -> Policy:
     return load(decode(data, key), applied.name)
 
 
+def policy_in_force(store: Store, archive_id: str) -> Policy | None:
+    """The policy in force; None before one was ever applied. Costs one listing, then two reads. Raises as `read_policy`."""
+    applied = read_in_force(store, archive_id).applied
+    return None if applied is None else read_policy(store, applied)
+
+
 def store_text(store: Store, policy: Policy) -> None:
     """Store a policy's text, if it is not there."""
     data = policy.text.encode()
